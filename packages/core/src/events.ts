@@ -1,0 +1,378 @@
+/**
+ * History: what has happened to one execution of an instance, as an ordered list of immutable facts.
+ *
+ * Invariants
+ *   H1  Ids are dense from 1 within an execution; event 1 is `OrchestrationStarted`.
+ *   H2  A completion names the event that asked for it in `source`, and each request is answered at most once.
+ *   H3  A request event follows the delivery that made the code ask for it; both are committed together.
+ *   H4  A closing event is the last one. Nothing follows it.
+ *   H5  Optional means absent. `undefined` is never stored, `null` is a value.
+ *
+ * Every kind plays one of three roles, and replay is the loop over them (`execution.ts`):
+ *   a *delivery* comes to the code from outside; a *request* is made by the code; a *closing* ends the execution.
+ */
+import type { Failure } from "./errors.ts";
+import type { LlmAnswer, LlmFinishReason, LlmRequest, LlmUsage } from "./llm/conversation.ts";
+import type { Payload } from "./payload.ts";
+
+/** Version of the event vocabulary, written on the first event of an execution. */
+export const historySchemaVersion: number = 1;
+
+/** What every event carries: its position in the execution and the turn's clock in epoch milliseconds. */
+export interface Recorded {
+  readonly id: number;
+  readonly at: number;
+}
+
+/** The address of the request that a sub-orchestration answers to. */
+export interface ParentLink {
+  readonly instanceId: string;
+  readonly execution: number;
+  readonly eventId: number;
+}
+
+/** What an execution hands to the next one when it continues as new. */
+export interface Carried {
+  readonly events?: readonly { readonly name: string; readonly data?: Payload }[];
+  readonly state?: { readonly [key: string]: Payload };
+  readonly status?: Payload;
+}
+
+/** Routing and limits of one activity call, as recorded. Absent fields mean the activity's own definition decides. */
+export interface RecordedActivityOptions {
+  readonly tag?: string;
+  readonly session?: string;
+  readonly effect?: Effect;
+  readonly retry?: RecordedRetryPolicy;
+  readonly timeoutMs?: number;
+  readonly totalTimeoutMs?: number;
+  readonly heartbeatTimeoutMs?: number;
+}
+
+/** A retry policy with every duration in milliseconds. */
+export interface RecordedRetryPolicy {
+  readonly maxAttempts: number;
+  readonly initialIntervalMs: number;
+  readonly backoff: number;
+  readonly maxIntervalMs: number;
+  readonly jitter: number;
+  readonly nonRetryableCodes?: readonly string[];
+}
+
+/**
+ * What running an activity twice would mean. `irreversible` work is never started again once it may have started: it
+ * fails with `OutcomeUnknownError` instead.
+ */
+export type Effect = "pure" | "idempotent" | "compensable" | "irreversible";
+
+/** Whether a sub-orchestration is cancelled when its parent ends, or goes on alone. */
+export type ParentClosePolicy = "cancel" | "abandon";
+
+/** One fact of a history. */
+export type HistoryEvent = Recorded & EventBody;
+
+/** An event before it has a place in history. */
+export type EventBody = DeliveryBody | RequestBody | ClosingBody;
+
+/** Comes to the code from outside: the start, an answer, a message. */
+export type DeliveryBody =
+  | OrchestrationStarted
+  | ActivityCompleted
+  | ActivityFailed
+  | TimerFired
+  | EventReceived
+  | SubOrchestrationCompleted
+  | SubOrchestrationFailed
+  | LlmCompleted
+  | LlmFailed
+  | CancelRequested;
+
+/** Made by the code, in this order, each time it is replayed. */
+export type RequestBody =
+  | ActivityScheduled
+  | ActivityCancelled
+  | TimerCreated
+  | TimerCancelled
+  | EventAwaited
+  | EventWaitCancelled
+  | SubOrchestrationScheduled
+  | SubOrchestrationCancelled
+  | OrchestrationDispatched
+  | EventSent
+  | LlmRequested
+  | LlmCancelled
+  | StatusSet
+  | StateSet
+  | StateDeleted
+  | OutputEmitted
+  | ChangeMarked;
+
+/** Ends the execution. */
+export type ClosingBody =
+  OrchestrationCompleted | OrchestrationFailed | OrchestrationCancelled | OrchestrationTerminated | ContinuedAsNew;
+
+// The life of an execution
+
+export interface OrchestrationStarted {
+  readonly kind: "OrchestrationStarted";
+  readonly schemaVersion: number;
+  readonly name: string;
+  readonly version: string;
+  readonly input?: Payload;
+  readonly parent?: ParentLink;
+  readonly labels?: Labels;
+  readonly carried?: Carried;
+}
+
+export interface CancelRequested {
+  readonly kind: "CancelRequested";
+  readonly reason: string;
+}
+
+export interface OrchestrationCompleted {
+  readonly kind: "OrchestrationCompleted";
+  readonly output?: Payload;
+}
+
+export interface OrchestrationFailed {
+  readonly kind: "OrchestrationFailed";
+  readonly error: Failure;
+}
+
+export interface OrchestrationCancelled {
+  readonly kind: "OrchestrationCancelled";
+  readonly reason: string;
+}
+
+export interface OrchestrationTerminated {
+  readonly kind: "OrchestrationTerminated";
+  readonly reason: string;
+}
+
+export interface ContinuedAsNew {
+  readonly kind: "ContinuedAsNew";
+  readonly input?: Payload;
+  readonly version?: string;
+}
+
+// Activities
+
+export interface ActivityScheduled {
+  readonly kind: "ActivityScheduled";
+  readonly name: string;
+  readonly input?: Payload;
+  readonly options?: RecordedActivityOptions;
+}
+
+export interface ActivityCompleted {
+  readonly kind: "ActivityCompleted";
+  readonly source: number;
+  readonly result?: Payload;
+  /** How often it was started. Absent means once. */
+  readonly attempts?: number;
+}
+
+export interface ActivityFailed {
+  readonly kind: "ActivityFailed";
+  readonly source: number;
+  readonly error: Failure;
+  /** How often it was started. Absent means once. */
+  readonly attempts?: number;
+}
+
+export interface ActivityCancelled {
+  readonly kind: "ActivityCancelled";
+  readonly source: number;
+  readonly reason: string;
+}
+
+// Timers
+
+export interface TimerCreated {
+  readonly kind: "TimerCreated";
+  readonly fireAt: number;
+}
+
+export interface TimerFired {
+  readonly kind: "TimerFired";
+  readonly source: number;
+}
+
+export interface TimerCancelled {
+  readonly kind: "TimerCancelled";
+  readonly source: number;
+  readonly reason: string;
+}
+
+// External events
+
+export interface EventAwaited {
+  readonly kind: "EventAwaited";
+  readonly name: string;
+  readonly details?: Payload;
+  /** When the wait gives up, if it does. The timer that does it is an event of its own. */
+  readonly timeoutAt?: number;
+}
+
+export interface EventReceived {
+  readonly kind: "EventReceived";
+  readonly name: string;
+  readonly data?: Payload;
+}
+
+export interface EventWaitCancelled {
+  readonly kind: "EventWaitCancelled";
+  readonly source: number;
+  readonly reason: string;
+}
+
+export interface EventSent {
+  readonly kind: "EventSent";
+  readonly instanceId: string;
+  readonly name: string;
+  readonly data?: Payload;
+}
+
+// Other orchestrations
+
+export interface SubOrchestrationScheduled {
+  readonly kind: "SubOrchestrationScheduled";
+  readonly name: string;
+  readonly version?: string;
+  readonly instanceId: string;
+  readonly input?: Payload;
+  readonly labels?: Labels;
+  /** Absent means `"cancel"`. */
+  readonly parentClosePolicy?: ParentClosePolicy;
+}
+
+export interface SubOrchestrationCompleted {
+  readonly kind: "SubOrchestrationCompleted";
+  readonly source: number;
+  readonly result?: Payload;
+}
+
+export interface SubOrchestrationFailed {
+  readonly kind: "SubOrchestrationFailed";
+  readonly source: number;
+  readonly error: Failure;
+}
+
+export interface SubOrchestrationCancelled {
+  readonly kind: "SubOrchestrationCancelled";
+  readonly source: number;
+  readonly reason: string;
+}
+
+export interface OrchestrationDispatched {
+  readonly kind: "OrchestrationDispatched";
+  readonly name: string;
+  readonly version?: string;
+  readonly instanceId: string;
+  readonly input?: Payload;
+  readonly labels?: Labels;
+}
+
+// Model calls
+
+export interface LlmRequested {
+  readonly kind: "LlmRequested";
+  readonly operation: string;
+  /** SHA-256 of the canonical request: a replay that would ask something else shows as prompt drift. */
+  readonly promptHash: string;
+  readonly request: LlmRequest;
+  readonly label?: string;
+  /** The earlier request whose answer this one refuses and asks again. */
+  readonly refines?: number;
+}
+
+export interface LlmCompleted {
+  readonly kind: "LlmCompleted";
+  readonly source: number;
+  readonly result: LlmAnswer;
+  readonly model: string;
+  readonly usage: LlmUsage;
+  readonly costUsd?: number;
+  readonly finishReason: LlmFinishReason;
+  readonly cached?: boolean;
+  /** How often it was sent. Absent means once. */
+  readonly attempts?: number;
+}
+
+export interface LlmFailed {
+  readonly kind: "LlmFailed";
+  readonly source: number;
+  readonly error: Failure;
+  /** How often it was sent. Absent means once. */
+  readonly attempts?: number;
+}
+
+export interface LlmCancelled {
+  readonly kind: "LlmCancelled";
+  readonly source: number;
+  readonly reason: string;
+}
+
+// Side state
+
+export interface StatusSet {
+  readonly kind: "StatusSet";
+  /** `null` clears the status. */
+  readonly value: Payload;
+}
+
+export interface StateSet {
+  readonly kind: "StateSet";
+  readonly key: string;
+  readonly value: Payload;
+}
+
+export interface StateDeleted {
+  readonly kind: "StateDeleted";
+  readonly key: string;
+}
+
+export interface OutputEmitted {
+  readonly kind: "OutputEmitted";
+  readonly data: Payload;
+}
+
+export interface ChangeMarked {
+  readonly kind: "ChangeMarked";
+  readonly changeId: string;
+  readonly active: boolean;
+}
+
+/** Short names and values that callers attach to an instance and search by. */
+export type Labels = { readonly [key: string]: string };
+
+const deliveryKinds: ReadonlySet<string> = new Set<DeliveryBody["kind"]>([
+  "OrchestrationStarted",
+  "ActivityCompleted",
+  "ActivityFailed",
+  "TimerFired",
+  "EventReceived",
+  "SubOrchestrationCompleted",
+  "SubOrchestrationFailed",
+  "LlmCompleted",
+  "LlmFailed",
+  "CancelRequested",
+]);
+
+const closingKinds: ReadonlySet<string> = new Set<ClosingBody["kind"]>([
+  "OrchestrationCompleted",
+  "OrchestrationFailed",
+  "OrchestrationCancelled",
+  "OrchestrationTerminated",
+  "ContinuedAsNew",
+]);
+
+/** Whether the event comes to the code from outside. */
+export function isDelivery(event: HistoryEvent): event is Recorded & DeliveryBody {
+  return deliveryKinds.has(event.kind);
+}
+
+/** Whether the event ends its execution. */
+export function isClosing(event: HistoryEvent): event is Recorded & ClosingBody {
+  return closingKinds.has(event.kind);
+}

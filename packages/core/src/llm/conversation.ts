@@ -1,0 +1,64 @@
+/**
+ * Words of a conversation with a model, in nobody's dialect: what history records and what providers translate.
+ */
+import type { Payload } from "../payload.ts";
+
+/** A JSON Schema document. */
+export type JsonSchema = { readonly [key: string]: Payload };
+
+/** One turn of a conversation. */
+export type LlmMessage = {
+  readonly role: "system" | "user" | "assistant" | "tool";
+  readonly content: string;
+  /** Set on assistant messages that call tools. */
+  readonly toolCalls?: readonly LlmToolCall[];
+  /** Set on tool messages: the call they answer. */
+  readonly toolCallId?: string;
+};
+
+/** A tool the model wants called. `arguments` is what the model wrote, parsed. */
+export type LlmToolCall = {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Payload;
+};
+
+/** A tool the model may call. */
+export type LlmTool = {
+  readonly name: string;
+  readonly description?: string;
+  readonly parameters: JsonSchema;
+};
+
+/** What is asked of a model, in nobody's dialect. Recorded in history as it stands. */
+export type LlmRequest = {
+  readonly messages: readonly LlmMessage[];
+  /** A name from the runtime's model table. Absent means the default model. */
+  readonly model?: string;
+  /** Ask for JSON that satisfies `schema`. Providers without structured output put it into the prompt. */
+  readonly format?: { readonly name: string; readonly schema: JsonSchema };
+  readonly tools?: readonly LlmTool[];
+  readonly toolChoice?: "auto" | "none" | "required" | { readonly name: string };
+  readonly temperature?: number;
+  /** Upper bound on the tokens of the answer. */
+  readonly maxTokens?: number;
+};
+
+/** What the model said. */
+export type LlmAnswer = {
+  readonly text: string;
+  readonly toolCalls?: readonly LlmToolCall[];
+};
+
+/** Tokens of one call. `cachedTokens` are part of `inputTokens`, `reasoningTokens` of `outputTokens`. */
+export type LlmUsage = {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cachedTokens?: number;
+  readonly reasoningTokens?: number;
+  /** Set when the provider reported nothing and the numbers are guesses from text length. */
+  readonly estimated?: boolean;
+};
+
+/** Why the model stopped. Anything but these is a failed call. */
+export type LlmFinishReason = "stop" | "length" | "tool_calls";

@@ -1,0 +1,351 @@
+/**
+ * The seam to the store. A provider keeps what the engine hands it and hands it back; it never interprets history,
+ * messages or payloads, which reach it as text, and it never makes an id that the engine relies on.
+ *
+ * Promises every provider gives, each stated as tests in the conformance suite of `@stet/testing`:
+ *   S1  A commit checks owner and expected last event id in the statement that writes. A stale commit changes nothing
+ *       and spoils none of its batch.
+ *   S2  A commit is atomic: history, consumed messages, work, timers, messages for others, payloads, state, outputs and
+ *       the next execution become visible together or not at all.
+ *   S3  Messages of one instance are handed out in the order in which they were sent; a timer when it is due.
+ *   S4  At most one worker owns an instance or a work item.
+ *   S5  Nothing becomes ready by anything but its inbox, its work, or the release of its owner.
+ *   S6  Trouble is an error thrown; a lost ownership is an outcome returned.
+ */
+import type { StorageAdmin } from "./storage-admin.ts";
+
+/** The provider's own handle of an instance, as cheap to look up as it has. Opaque to everybody else. */
+export type InstanceKey = number | string;
+
+/** A worker's registration. A worker that was declared dead and registers again gets a new one. */
+export type WorkerKey = number | string;
+
+/** The provider's own handle of a work item. */
+export type WorkKey = number | string;
+
+/** What a worker tells about itself, for others to see and to recognise its death by. */
+export interface WorkerRegistration {
+  readonly name: string;
+  /** Two workers with the same host can see each other's processes. */
+  readonly host: string;
+  readonly pid: number;
+  /** Tells a process from a later one with the same pid, where the system says. */
+  readonly processStart?: string;
+  readonly capabilities: Capabilities;
+  readonly now: number;
+}
+
+/** What a worker can run. */
+export interface Capabilities {
+  /** `name` for an instance whose version is still open, `name@version` for one that is pinned. */
+  readonly orchestrations: readonly string[];
+  readonly activities: readonly string[];
+  /** Whether it makes model calls. */
+  readonly models: boolean;
+  /** Tags of work it takes besides untagged work. */
+  readonly tags: readonly string[];
+}
+
+/** A registered worker as others see it. */
+export interface WorkerRecord {
+  readonly key: WorkerKey;
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly processStart?: string;
+  readonly capabilities: Capabilities;
+  readonly registeredAt: number;
+  readonly silentForMs: number;
+}
+
+/** What a worker wants to run turns for. */
+export interface TurnClaim {
+  readonly worker: WorkerKey;
+  readonly now: number;
+  /** Most messages to hand out. Instances cut off here come again with the next claim. */
+  readonly max: number;
+  readonly orchestrations: readonly string[];
+  /** Instances blocked by this very build are left alone. */
+  readonly buildId: string;
+}
+
+/** An instance that this worker owns from now on, with what its inbox holds. */
+export interface ClaimedTurn {
+  readonly key: InstanceKey;
+  readonly instanceId: string;
+  readonly rootId: string;
+  readonly name: string;
+  /** Absent until the first turn has pinned it. */
+  readonly version?: string;
+  readonly execution: number;
+  readonly lastEventId: number;
+  /** Claims since the last commit, this one included, counting only those that changed the owner. */
+  readonly attempts: number;
+  /** Whether something must be done even without a message. */
+  readonly unsettled: boolean;
+  readonly messages: readonly StoredMessage[];
+}
+
+/** A message in the inbox. */
+export interface StoredMessage {
+  readonly key: number | string;
+  readonly body: string;
+  /** When it was sent; for a timer, when it was due. */
+  readonly at: number;
+  readonly timer: boolean;
+}
+
+/** A message on its way. */
+export interface OutgoingMessage {
+  readonly instanceId: string;
+  readonly body: string;
+  readonly at: number;
+  /** A second message with the same key to the same instance is dropped. */
+  readonly idempotencyKey?: string;
+}
+
+/** Asks for an instance that must not exist yet. */
+export interface OutgoingStart {
+  readonly instanceId: string;
+  readonly name: string;
+  /** Absent: any version of the name may run the first turn. */
+  readonly version?: string;
+  readonly parentId?: string;
+  readonly labels?: { readonly [key: string]: string };
+  /** The message that starts it. */
+  readonly body: string;
+  readonly at: number;
+  /** Sent instead when the instance exists: how a parent learns it. */
+  readonly ifExists?: OutgoingMessage;
+}
+
+/** What became of a message. Only `sent` and `duplicate` mean that the instance has it. */
+export type SendOutcome = "sent" | "duplicate" | "unknown" | "ended";
+
+/** What became of a start. */
+export type StartOutcome = "started" | "exists";
+
+/** A work item as the provider routes it. */
+export interface OutgoingWork {
+  readonly instanceId: string;
+  readonly execution: number;
+  readonly eventId: number;
+  readonly kind: "activity" | "model";
+  /** The activity, or the model by its name in the table. */
+  readonly name: string;
+  readonly tag?: string;
+  readonly session?: string;
+  readonly body: string;
+  /** Not before. Absent means at once. */
+  readonly visibleAt?: number;
+  /** How often it has been started already. */
+  readonly attempts: number;
+  /** The last heartbeat details of an earlier attempt. */
+  readonly heartbeat?: string;
+  /** The failure of the last attempt. */
+  readonly failure?: string;
+}
+
+/** A work item written outside a turn, by the owner of its instance. */
+export interface SavedWork extends OutgoingWork {
+  readonly instance: InstanceKey;
+  /** Whether the worker runs it already: then the item is owned by it. */
+  readonly owned: boolean;
+}
+
+/**
+ * All that one turn changes. Timers, work and waits belong to the execution of the last chunk of history; a commit
+ * without history (outstanding work found by a new owner, a block) leaves the position where it was.
+ */
+export interface TurnCommit {
+  readonly key: InstanceKey;
+  /** The execution the claim or the last commit left. */
+  readonly execution: number;
+  /** The last event id the claim or the last commit left. */
+  readonly expectedEventId: number;
+  /** Histories of this turn in order: the current execution's and, after continue-as-new, those of the next ones. */
+  readonly history: readonly HistoryChunk[];
+  /** Keys of the messages that the turn took from the inbox. */
+  readonly consumed: readonly StoredMessage["key"][];
+  readonly payloads: readonly StoredPayload[];
+  readonly timers: readonly OutgoingTimer[];
+  /**
+   * Requests of `execution` that need no timer, work row or wait any more. When the commit closes that execution, all
+   * that are left are dropped unnamed.
+   */
+  readonly settled: readonly number[];
+  readonly work: readonly OutgoingWork[];
+  readonly messages: readonly OutgoingMessage[];
+  readonly starts: readonly OutgoingStart[];
+  readonly state: readonly StateChange[];
+  readonly outputs: readonly { readonly body: string; readonly at: number }[];
+  readonly waits: readonly OpenWait[];
+  /** Pins the version, in the first turn of an execution. */
+  readonly version?: string;
+  /** Replaces the custom status. */
+  readonly customStatus?: string;
+  /** Set when the instance has ended: its whole inbox is dropped too, and nothing can be sent to it any more. */
+  readonly ended?: Ending;
+  /** Set when the turn could not be run. Nothing is consumed or appended; the instance is left unowned. */
+  readonly blocked?: { readonly error: string; readonly buildId: string };
+  /** Whether somebody must take the instance over without a message if this worker dies. */
+  readonly unsettled: boolean;
+  /** Whether the worker goes on owning the instance. */
+  readonly keep: boolean;
+  readonly at: number;
+}
+
+/** Consecutive events of one execution as one JSON array. */
+export interface HistoryChunk {
+  readonly execution: number;
+  readonly firstEventId: number;
+  readonly lastEventId: number;
+  readonly body: string;
+}
+
+/** A text that events refer to by its digest, stored once under the top of the tree. */
+export interface StoredPayload {
+  readonly digest: string;
+  readonly body: string;
+}
+
+/** A message to the instance itself, to be handed out at `fireAt`. */
+export interface OutgoingTimer {
+  readonly eventId: number;
+  readonly fireAt: number;
+  readonly body: string;
+}
+
+/** A new value of a key, or its removal when `value` is absent. */
+export interface StateChange {
+  readonly key: string;
+  readonly value?: string;
+}
+
+/** What an instance waits for, for clients to list. */
+export interface OpenWait {
+  readonly eventId: number;
+  readonly name: string;
+  readonly details?: string;
+  readonly since: number;
+  readonly timeoutAt?: number;
+}
+
+/** How an instance ended, as clients see it. */
+export interface Ending {
+  readonly status: "completed" | "failed" | "cancelled" | "terminated";
+  readonly output?: string;
+  readonly error?: string;
+}
+
+/** What became of a commit or a completion. */
+export type CommitOutcome = "committed" | "notOwner";
+
+/** What a worker wants to execute. */
+export interface WorkClaim {
+  readonly worker: WorkerKey;
+  readonly now: number;
+  readonly max: number;
+  readonly activities: readonly string[];
+  readonly models: boolean;
+  readonly tags: readonly string[];
+  /** A session that was not used for this long may move to another worker. */
+  readonly sessionIdleMs: number;
+}
+
+/** A work item that this worker owns from now on. */
+export interface ClaimedWork {
+  readonly key: WorkKey;
+  readonly body: string;
+  readonly kind: "activity" | "model";
+  readonly name: string;
+  /** How often it has been started, this time included. */
+  readonly attempts: number;
+  readonly heartbeat?: string;
+  readonly failure?: string;
+}
+
+/** The answer to a work item: the item goes, the message comes, together. */
+export interface WorkCompletion {
+  readonly key: WorkKey;
+  readonly message: OutgoingMessage;
+}
+
+/** Another attempt later. */
+export interface WorkRetry {
+  readonly key: WorkKey;
+  readonly visibleAt: number;
+  readonly failure: string;
+}
+
+/** What changed in the store. Absent `instances` means any may have. */
+export interface StorageChange {
+  readonly turns: boolean;
+  readonly work: boolean;
+  readonly instances?: readonly string[];
+}
+
+/** The store. Every verb takes many. */
+export interface StorageProvider {
+  readonly name: string;
+
+  // Life: opens are counted, the last close closes.
+
+  /** Opens and migrates. @throws StorageError when the store is not ours, newer than this code, or cannot be written. */
+  open(): Promise<void>;
+  close(): Promise<void>;
+
+  // Workers
+
+  registerWorker(registration: WorkerRegistration): Promise<WorkerKey>;
+  /** One heartbeat for all a worker owns. `lost` are those of its work items that are no longer its own. */
+  heartbeat(beat: {
+    worker: WorkerKey;
+    now: number;
+    work: readonly WorkKey[];
+  }): Promise<{ stands: boolean; lost: WorkKey[] }>;
+  listWorkers(now: number): Promise<WorkerRecord[]>;
+  /** Ends a registration, one's own or a dead worker's: all it owns may be taken over. */
+  releaseWorker(worker: WorkerKey): Promise<void>;
+
+  // Turns
+
+  claimTurns(claim: TurnClaim): Promise<ClaimedTurn[]>;
+  /** The chunks of one execution in order. */
+  readHistory(key: InstanceKey, execution: number): Promise<string[]>;
+  readPayloads(rootId: string, digests: readonly string[]): Promise<StoredPayload[]>;
+  /** Event ids of the requests of an execution that have a work row. */
+  readWork(key: InstanceKey, execution: number): Promise<number[]>;
+  commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<CommitOutcome[]>;
+  /** Gives instances back that have nothing running here. */
+  releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[]): Promise<void>;
+
+  // Work
+
+  /** Writes items that run here or must wait, replacing earlier rows of the same request. No key: not the owner. */
+  saveWork(worker: WorkerKey, work: readonly SavedWork[]): Promise<(WorkKey | undefined)[]>;
+  claimWork(claim: WorkClaim): Promise<ClaimedWork[]>;
+  completeWork(worker: WorkerKey, completions: readonly WorkCompletion[]): Promise<CommitOutcome[]>;
+  retryWork(worker: WorkerKey, retries: readonly WorkRetry[]): Promise<CommitOutcome[]>;
+  /** Gives items back unstarted: the attempt does not count. */
+  abandonWork(worker: WorkerKey, keys: readonly WorkKey[]): Promise<void>;
+  /** Keeps the details of a running attempt for the next one. */
+  saveHeartbeats(
+    worker: WorkerKey,
+    beats: readonly { readonly key: WorkKey; readonly details: string; readonly now: number }[],
+  ): Promise<void>;
+
+  // Messages
+
+  startInstances(starts: readonly OutgoingStart[]): Promise<StartOutcome[]>;
+  sendMessages(messages: readonly OutgoingMessage[]): Promise<SendOutcome[]>;
+
+  // Waking up
+
+  /** When the next timer or delayed work item becomes visible, if any will. */
+  nextWakeAt(now: number): Promise<number | undefined>;
+  /** Calls back after changes: at once for one's own process, soon for others. Returns what ends it. */
+  onChange(listener: (change: StorageChange) => void): () => void;
+
+  readonly admin: StorageAdmin;
+}
