@@ -128,7 +128,9 @@ test("no file names a package registry or a path of the machine it was written o
   const found = committedFiles().flatMap((file) => {
     const text = read(file);
     if (text.includes("\0")) return [];
-    return [...new Set([...registries, ...machinePaths])].filter((name) => text.includes(name)).map((name) => `${file}: ${name}`);
+    return [...new Set([...registries, ...machinePaths])]
+      .filter((name) => text.includes(name))
+      .map((name) => `${file}: ${name}`);
   });
 
   assert.deepEqual(found, []);
