@@ -17,6 +17,10 @@ export interface LlmResponse {
 export interface LlmCallOptions {
   /** Aborted when nobody wants the answer any more. */
   readonly signal: AbortSignal;
+  /** The operation that asks: `"generate"`, `"ifTrue"`, `"classify"`, ... For logs and tests; it never reaches the vendor. */
+  readonly operation: string;
+  /** What the caller calls this call, when it was given a name. */
+  readonly label?: string;
   /** The same for every attempt of the same call. */
   readonly idempotencyKey: string;
   /** Given when the caller wants the text while it is written. */
