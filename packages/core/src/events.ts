@@ -281,6 +281,7 @@ export interface LlmRequested {
   /** SHA-256 of the canonical request: a replay that would ask something else shows as prompt drift. */
   readonly promptHash: string;
   readonly request: LlmRequest;
+  readonly options?: { readonly timeoutMs?: number };
   readonly label?: string;
   /** The earlier request whose answer this one refuses and asks again. */
   readonly refines?: number;

@@ -7,8 +7,11 @@
 import { PayloadError, PayloadTooLargeError } from "./errors.ts";
 import type { Payload } from "./payload.ts";
 
-/** Largest payload, in bytes of JSON after its long strings have been put aside, and largest such string. */
+/** Largest payload in bytes of JSON after its long texts have been put aside, and largest such text. */
 export const defaultPayloadLimit: number = 4 * 1024 * 1024;
+
+/** Texts longer than this many characters are stored once, beside the events that refer to them. */
+export const longText = 512;
 
 /** Deeper nesting is taken for a mistake; it also bounds recursion. */
 const deepest = 256;
@@ -16,37 +19,70 @@ const deepest = 256;
 /** Stands for "not a payload" on the fast path; the slow path then finds out where and why. */
 const refused = Symbol("refused");
 
+/** Characters seen by the copy in progress: an upper bound of a third of the bytes, for free. */
+let characters = 0;
+
 /**
  * A copy of `value` that JSON carries whole, or `undefined` for `undefined`.
  *
- * @param what - How errors name it, e.g. `"input of activity charge"`.
+ * @param what - How errors name it, e.g. `"input of activity"`.
+ * @param name - Added to `what`.
  * @throws PayloadError with the path of the first member that JSON cannot carry.
+ * @throws PayloadTooLargeError when it has more than `limit` bytes.
  */
-export function toPayload(value: unknown, what: string): Payload | undefined {
+export function toPayload(
+  value: unknown,
+  what: string,
+  name = "",
+  limit: number = defaultPayloadLimit,
+): Payload | undefined {
   if (value === undefined) return undefined;
+  characters = 0;
   const copy = copyOf(value, 0);
-  if (copy !== refused) return copy;
-  const offender = findOffender(value, "$", []);
-  throw new PayloadError(`Expected ${what} to be JSON, got ${offender.found} at ${offender.path}`);
+  if (copy === refused) {
+    const { found, path } = findOffender(value, "$", []);
+    throw new PayloadError(`Expected the ${what} ${name} to be JSON, got ${found} at ${path}`);
+  }
+  if (characters * 3 > limit) assertSize(copy, limit, `the ${what} ${name}`);
+  return copy;
 }
 
-/** @throws PayloadTooLargeError when `text`, the JSON of a payload, has more than `limit` bytes. */
-export function assertPayloadSize(text: string, limit: number, what: string): void {
-  if (text.length * 3 <= limit) return;
-  const bytes = Buffer.byteLength(text);
+function assertSize(payload: Payload, limit: number, what: string): void {
+  const bytes = inlineBytes(payload, (text) => refuseAbove(limit, Buffer.byteLength(text), `each text in ${what}`));
+  refuseAbove(limit, bytes, what);
+}
+
+function refuseAbove(limit: number, bytes: number, what: string): void {
   if (bytes > limit) {
     throw new PayloadTooLargeError(
-      `Expected ${what} to be at most ${limit} bytes, got ${bytes}: store it elsewhere and pass a reference, or raise payloadLimit`,
+      `Expected ${what} to have at most ${limit} bytes, got ${bytes}: store it elsewhere and pass a reference, or raise payloadLimit`,
     );
   }
+}
+
+/** Bytes of JSON without the long texts, which `onLongText` sees instead. */
+function inlineBytes(payload: Payload, onLongText: (text: string) => void): number {
+  if (typeof payload === "string" && payload.length > longText) {
+    onLongText(payload);
+    return 64;
+  }
+  if (typeof payload !== "object" || payload === null) return Buffer.byteLength(JSON.stringify(payload));
+  if (Array.isArray(payload)) return payload.reduce<number>((sum, item) => sum + 1 + inlineBytes(item, onLongText), 2);
+  return Object.entries(payload).reduce(
+    (sum, [key, member]) => sum + Buffer.byteLength(JSON.stringify(key)) + 2 + inlineBytes(member, onLongText),
+    2,
+  );
 }
 
 function copyOf(value: unknown, depth: number): Payload | typeof refused {
   switch (typeof value) {
     case "string":
+      characters += value.length + 2;
+      return value;
     case "boolean":
       return value;
     case "number":
+      characters += 8;
       return Number.isFinite(value) ? value + 0 : refused; // -0 has no JSON of its own
     case "object":
       if (value === null) return null;
@@ -74,6 +110,7 @@ function copyOfObject(object: object, depth: number): Payload | typeof refused {
   for (const key of Object.keys(object)) {
     const member = (object as { [key: string]: unknown })[key];
     if (member === undefined) continue;
+    characters += key.length + 4;
     const item = copyOf(member, depth + 1);
     if (item === refused) return refused;
     if (key === "__proto__")

@@ -1,0 +1,118 @@
+/**
+ * What callers hold of an instance, and what they learn through it.
+ */
+import type { Duration } from "./duration.ts";
+import type { StetError } from "./errors.ts";
+import type { HistoryEvent, Labels } from "./events.ts";
+import type { Payload } from "./payload.ts";
+
+/** Options of a start. */
+export interface StartInstanceOptions {
+  /** The caller's own id, so that starting twice is noticed. @default a random UUID */
+  readonly instanceId?: string;
+  /** Pin a version. @default the newest that the worker of the first turn has registered */
+  readonly version?: string;
+  readonly labels?: Labels;
+  /**
+   * What to do when the instance exists: `"fail"` rejects with `InstanceError` (`instance_exists`), `"attach"` answers
+   * its handle and changes nothing. @default "fail"
+   */
+  readonly ifExists?: "fail" | "attach";
+}
+
+/** What a running instance is waiting for. */
+export type WaitingFor =
+  | { readonly kind: "activity"; readonly name: string; readonly eventId: number; readonly since: number }
+  | { readonly kind: "timer"; readonly eventId: number; readonly since: number; readonly fireAt: number }
+  | {
+      readonly kind: "event";
+      readonly name: string;
+      readonly eventId: number;
+      readonly since: number;
+      readonly details?: Payload;
+      readonly timeoutAt?: number;
+    }
+  | {
+      readonly kind: "subOrchestration";
+      readonly name: string;
+      readonly instanceId: string;
+      readonly eventId: number;
+      readonly since: number;
+    }
+  | { readonly kind: "model"; readonly operation: string; readonly eventId: number; readonly since: number };
+
+/** Where an instance stands. */
+export interface InstanceState {
+  readonly instanceId: string;
+  readonly rootId: string;
+  readonly parentId?: string;
+  readonly name: string;
+  /** Absent until the first turn has pinned it. */
+  readonly version?: string;
+  /** `blocked`: it cannot go on until other code or `client.resume()` tries again; `error` says why. */
+  readonly status: "pending" | "running" | "blocked" | "completed" | "failed" | "cancelled" | "terminated";
+  readonly execution: number;
+  readonly labels: Labels;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  /** What the orchestration said with `ctx.setStatus()`. */
+  readonly customStatus?: Payload;
+  readonly output?: Payload;
+  readonly error?: StetError;
+}
+
+/** {@link InstanceState} with what the instance waits for. */
+export interface InstanceStatusReport extends InstanceState {
+  readonly waitingFor: readonly WaitingFor[];
+}
+
+/** One row of an output stream. Go on from `offset`. */
+export interface OutputRow {
+  readonly offset: number;
+  readonly at: number;
+  readonly data: Payload;
+}
+
+/** Options of an event sent to an instance. */
+export interface RaiseEventOptions {
+  /** A second event with the same key to the same instance is dropped. */
+  readonly idempotencyKey?: string;
+}
+
+/** A started orchestration, by its id. */
+export interface InstanceHandle<Output = unknown> {
+  readonly instanceId: string;
+
+  /**
+   * Waits for the end and answers the output.
+   *
+   * @throws OrchestrationError when it failed, was cancelled or terminated; `cause` is the failure.
+   * @throws TimeoutError when it is still running after `timeout`; the instance goes on.
+   * @throws InstanceError (`instance_not_found`) when it does not exist, or no longer.
+   */
+  result(options?: { readonly timeout?: Duration }): Promise<Output>;
+
+  /** @throws InstanceError (`instance_not_found`). */
+  status(): Promise<InstanceStatusReport>;
+
+  /** @throws InstanceError (`instance_not_found`, `instance_ended`). */
+  raiseEvent(name: string, data?: unknown, options?: RaiseEventOptions): Promise<void>;
+
+  /** Asks it to stop: its code sees `CancelledError` and may clean up. An ended instance stays as it is. */
+  cancel(reason?: string): Promise<void>;
+
+  /** Stops it without running its code. An ended instance stays as it is. */
+  terminate(reason?: string): Promise<void>;
+
+  /** The events of one execution. @default the current one */
+  history(execution?: number): Promise<HistoryEvent[]>;
+
+  /** Its state (`ctx.state`) as last committed. */
+  state(): Promise<{ readonly [key: string]: Payload }>;
+
+  /** Its output stream from after `from` on, live, across executions, until it has ended. */
+  outputs(options?: { readonly from?: number; readonly signal?: AbortSignal }): AsyncIterableIterator<OutputRow>;
+
+  /** Its standing now and after each change, until it has ended. Changes in quick succession may come as one. */
+  changes(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<InstanceState>;
+}

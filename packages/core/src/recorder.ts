@@ -1,0 +1,61 @@
+/**
+ * What a live execution offers to the context bound to it: asking the world for something, noting a fact, and reading
+ * what has been recorded. Contexts know nothing else of the engine.
+ */
+import type { DurablePromise } from "./durable-promise.ts";
+import type {
+  ActivityCompleted,
+  ContinuedAsNew,
+  EventReceived,
+  LlmCompleted,
+  RequestBody,
+  SubOrchestrationCompleted,
+  TimerFired,
+} from "./events.ts";
+import type { Payload } from "./payload.ts";
+import type { Logger } from "./ports.ts";
+
+/** A request that something outside will answer. */
+export interface Question<Value> {
+  readonly body: Extract<RequestBody, { kind: AskingKind }>;
+  /** Turns the event that answers into what the code gets. May throw: then the promise rejects. */
+  readonly read?: (answer: Answer) => Value;
+}
+
+/** Requests that are answered. */
+export type AskingKind =
+  "ActivityScheduled" | "TimerCreated" | "EventAwaited" | "SubOrchestrationScheduled" | "LlmRequested";
+
+/** Events that answer well. */
+export type Answer = ActivityCompleted | TimerFired | EventReceived | SubOrchestrationCompleted | LlmCompleted;
+
+/** See the head of the file. */
+export interface Recorder {
+  readonly instanceId: string;
+  readonly execution: number;
+  readonly name: string;
+  readonly version: string;
+  readonly isReplaying: boolean;
+  /** Time of the event delivered last. */
+  readonly now: number;
+  readonly logger: Logger;
+  /** Largest payload in bytes. */
+  readonly payloadLimit: number;
+
+  ask<Value>(question: Question<Value>): DurablePromise<Value>;
+  note(body: Exclude<RequestBody, { kind: AskingKind }>): void;
+  continueAsNew(body: Omit<ContinuedAsNew, "kind">): Promise<never>;
+
+  /** Takes the oldest delivered event of this name that nobody has received. */
+  takeEvent(name: string): { readonly data: Payload | undefined } | undefined;
+  /** What history says of this change, if it says anything. */
+  changeMark(changeId: string): boolean | undefined;
+  /** Whether the recorded answer to this request was refused and asked again. `undefined` when not replaying. */
+  wasRefined(eventId: number): boolean | undefined;
+  /** The value of the state, by key, in order. */
+  readonly state: ReadonlyMap<string, Payload>;
+  /** 64 bits that depend only on the instance, the execution, the event delivered last and how many were drawn since. */
+  drawBits(): bigint;
+  /** A number for the next child of this execution. */
+  nextChild(): number;
+}

@@ -1,0 +1,306 @@
+/**
+ * A turn: messages become events and are delivered, what the code asks for becomes events with their effects on the world
+ * outside. Nothing is done here; the shell commits the events and the effects together.
+ */
+import type { Feed } from "./course.ts";
+import type { Failure } from "./errors.ts";
+import {
+  type ClosingBody,
+  type DeliveryBody,
+  type EventAwaited,
+  type EventBody,
+  type HistoryEvent,
+  historySchemaVersion,
+  type LlmRequested,
+  type ActivityScheduled,
+  type OrchestrationDispatched,
+  type OrchestrationStarted,
+  type OrchestrationTerminated,
+  type Recorded,
+  type RequestBody,
+  type StateDeleted,
+  type StateSet,
+  type SubOrchestrationScheduled,
+} from "./events.ts";
+import { answers, type Execution, type Operation } from "./execution.ts";
+import type { AnswerMessage, Message, StartMessage } from "./messages.ts";
+import type { Payload } from "./payload.ts";
+
+/** A message in the order in which it is to be delivered. */
+export interface Incoming {
+  readonly message: Message;
+  /** The store's key; absent for an answer that was found in this worker and never was in the store. */
+  readonly key?: number | string;
+}
+
+/** What follows from the events of a turn for the world outside. */
+export interface TurnEffects {
+  /** Activities and model calls to be executed, by event id. */
+  readonly work: Map<number, ActivityScheduled | LlmRequested>;
+  /** When timers fire, by event id. */
+  readonly timers: Map<number, number>;
+  readonly waits: Map<number, EventAwaited>;
+  /** Requests of earlier turns that need no timer, work row or wait any more. */
+  readonly settled: number[];
+  /** Work of earlier turns whose answer nobody wants any more. */
+  readonly cancelledWork: number[];
+  readonly messages: { readonly instanceId: string; readonly message: Message }[];
+  readonly starts: {
+    readonly eventId: number;
+    readonly request: SubOrchestrationScheduled | OrchestrationDispatched;
+  }[];
+  /** The last change of each key. */
+  readonly state: Map<string, StateSet | StateDeleted>;
+  readonly outputs: Payload[];
+  statusChanged: boolean;
+}
+
+/** What a turn is given. */
+export interface TurnInput {
+  readonly incoming: readonly Incoming[];
+  /** The turn's clock. */
+  readonly at: number;
+  /** The text under which an event is stored. */
+  readonly encode: (event: HistoryEvent) => string;
+  /** The version that the next execution is pinned to. */
+  readonly nextVersion: (name: string, asked: string | undefined) => string;
+  /** The recorded start of an execution whose code has not run yet. */
+  readonly unrun?: Recorded & OrchestrationStarted;
+}
+
+/** Feeds messages to an execution and gathers what comes of it. */
+export class TurnFeed implements Feed {
+  readonly firstEventId: number;
+  /** The new events as text. */
+  readonly texts: string[] = [];
+  /** Keys of the messages taken from the inbox. */
+  readonly consumed: (number | string)[] = [];
+  /** Answers that never were in the store: if the turn cannot be committed they must not be lost. */
+  readonly localAnswers: AnswerMessage[] = [];
+  readonly effects: TurnEffects = {
+    work: new Map(),
+    timers: new Map(),
+    waits: new Map(),
+    settled: [],
+    cancelledWork: [],
+    messages: [],
+    starts: [],
+    state: new Map(),
+    outputs: [],
+    statusChanged: false,
+  };
+  closing: ClosingBody | undefined;
+  /** The start of the next execution, when this one continued as new. */
+  nextStart: { readonly text: string; readonly event: Recorded & OrchestrationStarted } | undefined;
+
+  readonly #input: TurnInput;
+  #unrun: (Recorded & OrchestrationStarted) | undefined;
+  #cursor = 0;
+
+  constructor(execution: Execution, input: TurnInput) {
+    this.firstEventId = execution.lastEventId + 1;
+    this.#input = input;
+    this.#unrun = input.unrun;
+  }
+
+  next(execution: Execution): (Recorded & DeliveryBody) | undefined {
+    if (this.#unrun !== undefined) {
+      const start = this.#unrun;
+      this.#unrun = undefined;
+      return start;
+    }
+    while (this.closing === undefined && this.#cursor < this.#input.incoming.length) {
+      const { message, key } = this.#input.incoming[this.#cursor++] as Incoming;
+      if (key !== undefined) this.consumed.push(key);
+      if (message.kind === "OrchestrationTerminated") this.#terminate(execution, message);
+      else {
+        const body = this.#admit(execution, message, key === undefined);
+        if (body !== undefined) return this.#append(execution, body);
+      }
+    }
+    return undefined;
+  }
+
+  bind(execution: Execution, body: RequestBody, operation: Operation): number {
+    const { id } = this.#append(execution, body);
+    const { effects } = this;
+    switch (body.kind) {
+      case "ActivityScheduled":
+      case "LlmRequested":
+        effects.work.set(id, body);
+        break;
+      case "TimerCreated":
+        effects.timers.set(id, body.fireAt);
+        break;
+      case "EventAwaited":
+        if (!operation.settled) effects.waits.set(id, body);
+        break;
+      case "SubOrchestrationScheduled":
+      case "OrchestrationDispatched":
+        effects.starts.push({ eventId: id, request: body });
+        break;
+      case "EventSent": {
+        const { instanceId, name, data } = body;
+        const message: Message = { kind: "EventReceived", name, ...(data !== undefined && { data }) };
+        effects.messages.push({ instanceId, message });
+        break;
+      }
+      case "ActivityCancelled":
+      case "LlmCancelled":
+        if (effects.work.delete(body.source)) break;
+        effects.settled.push(body.source);
+        effects.cancelledWork.push(body.source);
+        break;
+      case "TimerCancelled":
+        if (!effects.timers.delete(body.source)) effects.settled.push(body.source);
+        break;
+      case "EventWaitCancelled":
+        if (!effects.waits.delete(body.source)) effects.settled.push(body.source);
+        break;
+      case "SubOrchestrationCancelled":
+        this.#cancelChild(operation.target?.body, body.reason);
+        break;
+      case "StatusSet":
+        effects.statusChanged = true;
+        break;
+      case "StateSet":
+      case "StateDeleted":
+        effects.state.set(body.key, body);
+        break;
+      case "OutputEmitted":
+        effects.outputs.push(body.data);
+        break;
+      case "ChangeMarked":
+        break;
+    }
+    return id;
+  }
+
+  close(execution: Execution, body: ClosingBody): void {
+    this.#append(execution, body);
+    this.closing = body;
+    if (body.kind === "ContinuedAsNew") this.nextStart = this.#nextStart(execution, body);
+    else this.#tellParent(execution, body);
+  }
+
+  /** Called after the last delivery: waits that were satisfied need no row. */
+  finish(execution: Execution): void {
+    for (const eventId of execution.takeSatisfied()) {
+      if (!this.effects.waits.delete(eventId)) this.effects.settled.push(eventId);
+    }
+  }
+
+  /** The event that a message becomes, unless it is a duplicate or meant for an execution that has ended. */
+  #admit(
+    execution: Execution,
+    message: Exclude<Message, OrchestrationTerminated>,
+    local: boolean,
+  ): DeliveryBody | undefined {
+    switch (message.kind) {
+      case "Start":
+        return execution.lastEventId === 0 ? startOf(execution, message) : undefined;
+      case "EventReceived":
+        return message;
+      case "CancelRequested":
+        return execution.cancelRequested ? undefined : message;
+      default: {
+        const { execution: number, ...body } = message;
+        const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
+        if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
+        if (local) this.localAnswers.push(message);
+        else if (body.kind !== "TimerFired") this.effects.settled.push(body.source);
+        return body;
+      }
+    }
+  }
+
+  #append<Body extends EventBody>(execution: Execution, body: Body): Recorded & Body {
+    const event = { id: ++execution.lastEventId, at: this.#input.at, ...body };
+    this.texts.push(this.#input.encode(event as HistoryEvent));
+    return event;
+  }
+
+  /** Ends the execution without its code: what it waits for is dropped, its children are told. */
+  #terminate(execution: Execution, body: OrchestrationTerminated): void {
+    for (const [eventId, { body: request }] of execution.pending) {
+      if (request.kind === "SubOrchestrationScheduled") this.#cancelChild(request, body.reason);
+      else if (request.kind === "ActivityScheduled" || request.kind === "LlmRequested") {
+        this.effects.cancelledWork.push(eventId);
+      }
+    }
+    this.close(execution, body);
+  }
+
+  #cancelChild(child: RequestBody | undefined, reason: string): void {
+    if (child?.kind !== "SubOrchestrationScheduled" || child.parentClosePolicy === "abandon") return;
+    this.effects.messages.push({ instanceId: child.instanceId, message: { kind: "CancelRequested", reason } });
+  }
+
+  #tellParent(execution: Execution, body: Exclude<ClosingBody, { kind: "ContinuedAsNew" }>): void {
+    const parent = execution.started?.parent;
+    if (parent === undefined) return;
+    const address = { execution: parent.execution, source: parent.eventId };
+    const message: AnswerMessage =
+      body.kind === "OrchestrationCompleted"
+        ? { kind: "SubOrchestrationCompleted", ...address, ...(body.output !== undefined && { result: body.output }) }
+        : { kind: "SubOrchestrationFailed", ...address, error: failureOf(execution, body) };
+    this.effects.messages.push({ instanceId: parent.instanceId, message });
+  }
+
+  #nextStart(
+    execution: Execution,
+    { input, version }: { input?: Payload; version?: string },
+  ): NonNullable<TurnFeed["nextStart"]> {
+    const { name, started, status, state } = execution;
+    const events = execution.unreceived();
+    const carried = {
+      ...(events.length > 0 && { events }),
+      ...(state.size > 0 && { state: Object.fromEntries(state) }),
+      ...(status !== undefined && { status }),
+    };
+    const event: Recorded & OrchestrationStarted = {
+      id: 1,
+      at: this.#input.at,
+      kind: "OrchestrationStarted",
+      schemaVersion: historySchemaVersion,
+      name,
+      version: this.#input.nextVersion(name, version),
+      ...(input !== undefined && { input }),
+      ...(started?.parent !== undefined && { parent: started.parent }),
+      ...(started?.labels !== undefined && { labels: started.labels }),
+      ...(Object.keys(carried).length > 0 && { carried }),
+    };
+    return { event, text: this.#input.encode(event) };
+  }
+}
+
+function startOf({ name, version }: Execution, { input, parent, labels }: StartMessage): OrchestrationStarted {
+  return {
+    kind: "OrchestrationStarted",
+    schemaVersion: historySchemaVersion,
+    name,
+    version,
+    ...(input !== undefined && { input }),
+    ...(parent !== undefined && { parent }),
+    ...(labels !== undefined && { labels }),
+  };
+}
+
+function failureOf(
+  { name, instanceId }: Execution,
+  body: Exclude<ClosingBody, { kind: "ContinuedAsNew" | "OrchestrationCompleted" }>,
+): Failure {
+  switch (body.kind) {
+    case "OrchestrationFailed":
+      return body.error;
+    case "OrchestrationCancelled":
+      return { name: "CancelledError", message: body.reason, code: "cancelled", retryable: false };
+    case "OrchestrationTerminated":
+      return {
+        name: "OrchestrationError",
+        message: `Orchestration ${name} (instance ${instanceId}) was terminated: ${body.reason}`,
+        code: "orchestration_terminated",
+        retryable: false,
+      };
+  }
+}
