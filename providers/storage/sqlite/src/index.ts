@@ -1,1 +1,2 @@
-export {};
+/** The SQLite storage provider of Stet. */
+export { sqlite, type SqliteOptions } from "./sqlite.ts";

@@ -1,0 +1,156 @@
+/**
+ * What operators do to instances, each one synchronous transaction: clearing a block, restarting, deleting, pruning.
+ */
+import type { PruneQuery } from "@stet/core";
+import type { ChangeSet } from "./changes.ts";
+import type { Database } from "./database.ts";
+import { firstEnded } from "./schema.ts";
+
+/** The writing verbs of the admin side. */
+export interface AdminWrites {
+  unblock(ids: readonly string[], change: ChangeSet): string[];
+  restart(
+    restart: { readonly instanceId: string; readonly body: string; readonly at: number },
+    change: ChangeSet,
+  ): "restarted" | "unknown" | "running";
+  deleteTree(instanceId: string, force: boolean, change: ChangeSet): "deleted" | "unknown" | "running" | "notRoot";
+  prune(query: PruneQuery, change: ChangeSet): { readonly trees: number; readonly executions: number };
+}
+
+/** An instance and all below it, parents before children. */
+export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
+    SELECT key, 0 FROM instances WHERE id = ?
+    UNION ALL
+    SELECT i.key, depth + 1 FROM tree JOIN instances i ON i.parent = tree.key
+    ORDER BY 2)`;
+
+/** The statements of pruning as text: tests ask SQLite for their plans. */
+export const pruneSql = {
+  endedRoots: `SELECT id FROM instances WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < ? ORDER BY ended_at`,
+  continued: "SELECT key, execution FROM instances WHERE execution > 1 AND execution > ?",
+  oldExecutions: "SELECT count(DISTINCT execution) FROM history WHERE instance = ? AND execution <= ?",
+  deleteExecutions: "DELETE FROM history WHERE instance = ? AND execution <= ?",
+};
+
+interface TreeRow {
+  readonly key: number;
+  readonly id: string;
+  readonly status: number;
+}
+
+/** Prepares them for a connection. */
+export function prepareAdminWrites(db: Database): AdminWrites {
+  const unblockOne = db.prepare<[string]>(
+    `UPDATE instances SET blocked = NULL, blocked_builds = NULL, attempts = 0 WHERE id = ? AND blocked IS NOT NULL`,
+  );
+  const find = db.prepare<[string], { key: number; status: number; parent: number | null }>(
+    "SELECT key, status, parent FROM instances WHERE id = ?",
+  );
+  const reopen = db.prepare<[number, number]>(
+    `UPDATE instances SET status = 0, execution = execution + 1, last_event_id = 0, version = NULL, unsettled = 0,
+       attempts = 0, owner = NULL, ended_at = NULL, output = NULL, error = NULL, updated_at = ? WHERE key = ?`,
+  );
+  const insertMessage = db.prepare<[number, number, string]>(
+    "INSERT INTO messages (instance, at, body) VALUES (?, ?, ?)",
+  );
+  const removeTree = prepareRemoveTree(db);
+  const prune = preparePrune(db, removeTree);
+
+  const unblockAll = db.transaction((ids: readonly string[]) => ids.filter((id) => unblockOne.run(id).changes > 0));
+  const restart = db.transaction(
+    ({ instanceId, body, at }: Parameters<AdminWrites["restart"]>[0]): ReturnType<AdminWrites["restart"]> => {
+      const row = find.get(instanceId);
+      if (row === undefined) return "unknown";
+      if (row.status < firstEnded) return "running";
+      reopen.run(at, row.key);
+      insertMessage.run(row.key, at, body);
+      return "restarted";
+    },
+  );
+  const deleteTree = db.transaction(
+    (instanceId: string, force: boolean, change: ChangeSet): ReturnType<AdminWrites["deleteTree"]> => {
+      const row = find.get(instanceId);
+      if (row === undefined) return "unknown";
+      if (row.parent !== null) return "notRoot";
+      return removeTree(instanceId, force, change) ? "deleted" : "running";
+    },
+  );
+
+  return {
+    unblock(ids, change) {
+      const cleared = unblockAll.immediate(ids);
+      if (cleared.length > 0) change.turns = true;
+      change.instances.push(...cleared);
+      return cleared;
+    },
+    restart(request, change) {
+      const outcome = restart.immediate(request);
+      if (outcome === "restarted") {
+        change.turns = true;
+        change.instances.push(request.instanceId);
+      }
+      return outcome;
+    },
+    deleteTree: (instanceId, force, change) => deleteTree.immediate(instanceId, force, change),
+    prune,
+  };
+}
+
+/** Removes a tree unless something in it runs and `force` is off. Answers whether it is gone. */
+function prepareRemoveTree(db: Database): (rootId: string, force: boolean, change: ChangeSet) => boolean {
+  const tree = db.prepare<[string], TreeRow>(
+    `${treeSql} SELECT i.key, i.id, i.status FROM tree JOIN instances i ON i.key = tree.key`,
+  );
+  const ofInstance = ["history", "messages", "message_keys", "timers", "work", "waits", "state", "outputs"].map(
+    (table) => db.prepare<[number]>(`DELETE FROM ${table} WHERE instance = ?`),
+  );
+  const deletePayloads = db.prepare<[number]>("DELETE FROM payloads WHERE root = ?");
+  const deleteInstance = db.prepare<[number]>("DELETE FROM instances WHERE key = ?");
+
+  return (rootId, force, change) => {
+    const rows = tree.all(rootId);
+    if (!force && rows.some((row) => row.status < firstEnded)) return false;
+    for (const { key, id } of rows) {
+      for (const statement of ofInstance) statement.run(key);
+      deletePayloads.run(key);
+      deleteInstance.run(key);
+      change.instances.push(id);
+    }
+    return true;
+  };
+}
+
+function preparePrune(
+  db: Database,
+  removeTree: (rootId: string, force: boolean, change: ChangeSet) => boolean,
+): AdminWrites["prune"] {
+  const endedRoots = db.prepare<[number], string>(pruneSql.endedRoots).pluck();
+  const continued = db.prepare<[number], { key: number; execution: number }>(pruneSql.continued);
+  const oldExecutions = db.prepare<[number, number], number>(pruneSql.oldExecutions).pluck();
+  const deleteExecutions = db.prepare<[number, number]>(pruneSql.deleteExecutions);
+
+  const pruneTrees = db.transaction((endedBefore: number, limit: number, change: ChangeSet) => {
+    let trees = 0;
+    if (limit <= 0) return trees;
+    // A tree in which something still runs (a child that was abandoned) is left alone until that has ended too.
+    for (const id of endedRoots.all(endedBefore)) {
+      if (removeTree(id, false, change) && ++trees >= limit) break;
+    }
+    return trees;
+  });
+  const pruneExecutions = db.transaction((keep: number) => {
+    let executions = 0;
+    for (const { key, execution } of continued.all(keep)) {
+      const old = oldExecutions.get(key, execution - keep) ?? 0;
+      if (old === 0) continue;
+      deleteExecutions.run(key, execution - keep);
+      executions += old;
+    }
+    return executions;
+  });
+
+  return ({ endedBefore, keepExecutions, limit }, change) => ({
+    trees: endedBefore === undefined ? 0 : pruneTrees.immediate(endedBefore, limit, change),
+    executions: keepExecutions === undefined ? 0 : pruneExecutions.immediate(Math.max(1, keepExecutions)),
+  });
+}

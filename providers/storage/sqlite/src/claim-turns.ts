@@ -1,0 +1,133 @@
+/**
+ * Handing out turns. The inbox is read in its own order and each message asks its instance whether this worker may have
+ * it, so instances that sleep, wait or have ended cost nothing. Half of a claim is kept for due timers: neither a flood
+ * of messages nor a flood of timers holds up the other.
+ *
+ * A claim that finds only what its worker owns already writes nothing and takes no lock.
+ */
+import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim, WorkerKey } from "@stet/core";
+import { readThenWrite, type Database } from "./database.ts";
+import { firstEnded } from "./schema.ts";
+
+interface MessageRow {
+  readonly key: number;
+  readonly instance: number;
+  readonly at: number;
+  readonly body: string;
+}
+
+interface TimerRow {
+  readonly instance: number;
+  readonly execution: number;
+  readonly event_id: number;
+  readonly fire_at: number;
+  readonly body: string;
+}
+
+interface InstanceRow {
+  readonly key: number;
+  readonly id: string;
+  readonly root_id: string | null;
+  readonly owner: number | null;
+  readonly name: string;
+  readonly version: string | null;
+  readonly execution: number;
+  readonly last_event_id: number;
+  readonly attempts: number;
+  readonly unsettled: number;
+}
+
+/** The key of a timer in a claim; keys of messages are numbers. */
+export function timerKey(timer: Pick<TimerRow, "execution" | "event_id">): string {
+  return `${timer.execution}.${timer.event_id}`;
+}
+
+/** The instances that a claim may have. Bound to the worker, the handlers and the build in {@link ClaimBinding}. */
+const mayHave = `i.status < ${firstEnded}
+  AND (i.owner IS NULL OR i.owner = :worker)
+  AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END IN (SELECT value FROM json_each(:handlers))
+  AND (i.blocked_builds IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(i.blocked_builds) WHERE value = :build))`;
+
+interface ClaimBinding {
+  readonly worker: WorkerKey;
+  readonly handlers: string;
+  readonly build: string;
+  readonly now: number;
+  readonly max: number;
+}
+
+/** The statements of a claim as text: tests ask SQLite for their plans. */
+export const claimTurnsSql = {
+  // CROSS JOIN keeps SQLite from turning the order of the loops around.
+  messages: `SELECT m.key, m.instance, m.at, m.body FROM messages m CROSS JOIN instances i ON i.key = m.instance
+    WHERE ${mayHave} ORDER BY m.key LIMIT :max`,
+  timers: `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
+    FROM timers t CROSS JOIN instances i ON i.key = t.instance
+    WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at LIMIT :max`,
+  orphans: `SELECT i.key FROM instances i WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} LIMIT :max`,
+};
+
+/** Prepares `claimTurns` for a connection. */
+export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTurn[] {
+  const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
+  const messages = db.prepare<[ClaimBinding], MessageRow>(claimTurnsSql.messages);
+  const timers = db.prepare<[ClaimBinding], TimerRow>(claimTurnsSql.timers);
+  const orphans = db.prepare<[ClaimBinding], number>(claimTurnsSql.orphans).pluck();
+  const instance = db.prepare<[InstanceKey], InstanceRow>(
+    `SELECT i.key, i.id, r.id AS root_id, i.owner, i.name, i.version, i.execution, i.last_event_id, i.attempts, i.unsettled
+     FROM instances i LEFT JOIN instances r ON r.key = i.root WHERE i.key = ?`,
+  );
+  const own = db.prepare<[WorkerKey, number]>("UPDATE instances SET owner = ?, attempts = attempts + 1 WHERE key = ?");
+
+  return readThenWrite(db, (claim: TurnClaim) => {
+    if (registered.get(claim.worker) === undefined) return []; // nobody would ever release what it took
+    const binding: ClaimBinding = {
+      worker: claim.worker,
+      handlers: JSON.stringify(claim.orchestrations),
+      build: claim.buildId,
+      now: claim.now,
+      max: claim.max,
+    };
+    const ready = messages.all(binding);
+    const due = timers.all(binding);
+    const dueKept = Math.min(due.length, Math.max(claim.max - ready.length, Math.floor(claim.max / 2)));
+    const readyKept = Math.min(ready.length, claim.max - dueKept);
+
+    const inboxes = new Map<number, StoredMessage[]>();
+    const inboxOf = (key: number): StoredMessage[] => {
+      let inbox = inboxes.get(key);
+      if (inbox === undefined) inboxes.set(key, (inbox = []));
+      return inbox;
+    };
+    for (let i = 0; i < readyKept; i++) {
+      const { key, instance, at, body } = ready[i]!;
+      inboxOf(instance).push({ key, body, at, timer: false });
+    }
+    for (let i = 0; i < dueKept; i++) {
+      const timer = due[i]!;
+      inboxOf(timer.instance).push({ key: timerKey(timer), body: timer.body, at: timer.fire_at, timer: true });
+    }
+    // Orphans have no message that counts, but some must come through however full the inbox is.
+    const room = Math.max(1, claim.max - readyKept - dueKept);
+    for (const key of orphans.all({ ...binding, max: room })) inboxOf(key);
+
+    const turns: ClaimedTurn[] = [];
+    for (const [key, inbox] of inboxes) {
+      const row = instance.get(key)!;
+      if (row.owner === null) own.run(claim.worker, key);
+      turns.push({
+        key,
+        instanceId: row.id,
+        rootId: row.root_id ?? row.id,
+        name: row.name,
+        ...(row.version !== null && { version: row.version }),
+        execution: row.execution,
+        lastEventId: row.last_event_id,
+        attempts: row.owner === null ? row.attempts + 1 : row.attempts,
+        unsettled: row.unsettled === 1,
+        messages: inbox,
+      });
+    }
+    return turns;
+  });
+}

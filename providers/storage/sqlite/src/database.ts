@@ -1,0 +1,99 @@
+/**
+ * The connection: opening a file, making sure that it is ours, and bringing its schema up to date. Several processes
+ * may do all of it to the same file at once.
+ */
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import Sqlite from "better-sqlite3";
+import { isBusy, storageError, toStorageError } from "./errors.ts";
+import { applicationId, steps } from "./schema.ts";
+
+/** An open connection of better-sqlite3. */
+export type Database = Sqlite.Database;
+
+/** How a connection is opened. */
+export interface DatabaseOptions {
+  readonly synchronous: "normal" | "full" | "off";
+  readonly busyTimeoutMs: number;
+}
+
+/** The path that means a store in memory. */
+export const inMemory = ":memory:";
+
+/** Opens `path`, migrates it, and leaves nothing open when it fails. */
+export function openDatabase(path: string, options: DatabaseOptions): Database {
+  if (path === "") throw storageError(path, 'expected the path to be a file name or ":memory:", got ""');
+  if (path !== inMemory && !existsSync(dirname(resolve(path)))) {
+    throw storageError(path, `expected the folder ${dirname(path)} to exist`);
+  }
+  let db: Database | undefined;
+  try {
+    db = new Sqlite(path, { timeout: options.busyTimeoutMs });
+    checkOurs(db, path);
+    if (path !== inMemory) useWal(db, options.busyTimeoutMs);
+    db.pragma(`synchronous = ${options.synchronous}`);
+    migrate(db, path);
+    return db;
+  } catch (error) {
+    db?.close();
+    throw toStorageError(error, path);
+  }
+}
+
+/** Refuses a file that belongs to somebody else before anything in it is changed. */
+function checkOurs(db: Database, path: string): number {
+  const version = Number(db.pragma("user_version", { simple: true }));
+  const application = Number(db.pragma("application_id", { simple: true }));
+  const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() as number;
+  const fresh = application === 0 && tables === 0 && version === 0;
+  if (!fresh && application !== applicationId) {
+    throw storageError(path, "expected an empty file or a store of Stet, got a database of another application");
+  }
+  if (version > steps.length) {
+    throw storageError(path, `expected schema version ${steps.length} or older, got ${version}: written by newer code`);
+  }
+  return version;
+}
+
+/** SQLite does not wait for the lock that this switch needs, so the waiting is done here. */
+function useWal(db: Database, busyTimeoutMs: number): void {
+  const patience = Date.now() + busyTimeoutMs;
+  for (;;) {
+    try {
+      if (db.pragma("journal_mode", { simple: true }) === "wal") return;
+      if (db.pragma("journal_mode = WAL", { simple: true }) === "wal") return;
+    } catch (error) {
+      if (!isBusy(error) || Date.now() >= patience) throw error;
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    if (Date.now() >= patience) return; // a file system without shared memory: slower, but sound
+  }
+}
+
+/** Always takes the write lock, so that a file which cannot be written is found out now. */
+function migrate(db: Database, path: string): void {
+  db.transaction(() => {
+    const version = checkOurs(db, path);
+    for (const step of steps.slice(version)) db.exec(step);
+    if (version < steps.length) {
+      db.pragma(`application_id = ${applicationId}`);
+      db.pragma(`user_version = ${steps.length}`);
+    }
+  }).immediate();
+}
+
+/**
+ * Runs a transaction that mostly only reads. It takes the write lock when it first writes; when that comes too late,
+ * because somebody else has it or wrote since, the whole runs again with the lock from the start.
+ */
+export function readThenWrite<Input, Result>(db: Database, body: (input: Input) => Result): (input: Input) => Result {
+  const transaction = db.transaction(body);
+  return (input) => {
+    try {
+      return transaction.deferred(input);
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      return transaction.immediate(input);
+    }
+  };
+}

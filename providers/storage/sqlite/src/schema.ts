@@ -1,0 +1,174 @@
+/**
+ * The tables, as the steps that make them. A step, once released, never changes: what a store needs more comes as the
+ * next step, and `PRAGMA user_version` counts those that a file has had.
+ *
+ * Every index is paid for on the hot path, so each names the statement that cannot do without it. The columns an
+ * ordinary turn writes (`last_event_id`, `unsettled`, `attempts`, `blocked`, `blocked_builds`, `updated_at`) are in no
+ * index that holds owned instances.
+ */
+
+/** Marks a file as ours in its header: "Stet" in ASCII. */
+export const applicationId = 0x53746574;
+
+/** States of an instance as numbers: those below {@link firstEnded} still run. */
+export const statuses = ["pending", "running", "completed", "failed", "cancelled", "terminated"] as const;
+
+/** The first of {@link statuses} that is an end. */
+export const firstEnded = 2;
+
+const firstStep = `
+  -- Small and hot. Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
+  -- root is NULL for the top of a tree, which is its own root.
+  CREATE TABLE instances (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    root INTEGER,
+    parent INTEGER,
+    owner INTEGER,
+    status INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    last_event_id INTEGER NOT NULL,
+    unsettled INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    version TEXT,
+    blocked_builds TEXT,
+    blocked TEXT,
+    labels TEXT,
+    custom_status TEXT,
+    error TEXT,
+    output TEXT
+  );
+  -- releaseWorker
+  CREATE INDEX instances_owned ON instances (owner) WHERE owner IS NOT NULL;
+  -- claimTurns: those to be taken over without a message
+  CREATE INDEX instances_orphaned ON instances (unsettled) WHERE unsettled = 1 AND owner IS NULL;
+  -- getTree, deleteTree, listing by parent
+  CREATE INDEX instances_parent ON instances (parent) WHERE parent IS NOT NULL;
+  -- listing by status, stats
+  CREATE INDEX instances_status ON instances (status);
+  -- prune: roots by the time of their end; instances with older executions
+  CREATE INDEX instances_ended ON instances (ended_at) WHERE ended_at IS NOT NULL AND parent IS NULL;
+  CREATE INDEX instances_continued ON instances (execution) WHERE execution > 1;
+
+  -- Appended by rowid, one row a chunk, one narrow index.
+  CREATE TABLE history (
+    key INTEGER PRIMARY KEY,
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    first_event_id INTEGER NOT NULL,
+    last_event_id INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL
+  );
+  CREATE INDEX history_of ON history (instance, execution);
+
+  -- The inbox: what is visible at once, in the order of its keys.
+  CREATE TABLE messages (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL
+  );
+  CREATE INDEX messages_of ON messages (instance);
+
+  -- Idempotency keys of messages that were sent.
+  CREATE TABLE message_keys (
+    instance INTEGER NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    PRIMARY KEY (instance, idempotency_key)
+  ) WITHOUT ROWID;
+
+  -- Messages that wait for their time.
+  CREATE TABLE timers (
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    fire_at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (instance, execution, event_id)
+  ) WITHOUT ROWID;
+  CREATE INDEX timers_due ON timers (fire_at);
+
+  -- visible_at is 0 for what is visible at once, whatever the clock does.
+  CREATE TABLE work (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    owner INTEGER,
+    visible_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tag TEXT,
+    session TEXT,
+    heartbeat TEXT,
+    failure TEXT,
+    body TEXT NOT NULL,
+    UNIQUE (instance, execution, event_id)
+  );
+  CREATE INDEX work_ready ON work (visible_at) WHERE owner IS NULL;
+  CREATE INDEX work_owned ON work (owner) WHERE owner IS NOT NULL;
+
+  CREATE TABLE sessions (
+    name TEXT PRIMARY KEY,
+    worker INTEGER NOT NULL,
+    used_at INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX sessions_used ON sessions (used_at);
+
+  CREATE TABLE waits (
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    details TEXT,
+    since INTEGER NOT NULL,
+    timeout_at INTEGER,
+    PRIMARY KEY (instance, execution, event_id)
+  ) WITHOUT ROWID;
+
+  -- Bodies may be large, so the rows stay out of the index.
+  CREATE TABLE payloads (
+    key INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (root, digest)
+  );
+
+  CREATE TABLE state (
+    instance INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (instance, name)
+  ) WITHOUT ROWID;
+
+  -- The key is the offset: a reader that resumes on an instance made anew must not be ahead of it.
+  CREATE TABLE outputs (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL
+  );
+  CREATE INDEX outputs_of ON outputs (instance);
+
+  -- The key is the registration: never given twice.
+  CREATE TABLE workers (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    process_start TEXT,
+    capabilities TEXT NOT NULL,
+    registered_at INTEGER NOT NULL,
+    heartbeat_at INTEGER NOT NULL
+  );
+`;
+
+/** What brings a file from one version to the next. */
+export const steps: readonly string[] = [firstStep];

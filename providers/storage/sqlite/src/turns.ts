@@ -1,0 +1,40 @@
+/** What a worker does with instances besides claiming and committing: reading what a turn needs, and giving back. */
+import type { InstanceKey, StoredPayload, WorkerKey } from "@stet/core";
+import type { ChangeSet } from "./changes.ts";
+import type { Database } from "./database.ts";
+
+/** The smaller verbs of turns. */
+export interface Turns {
+  readHistory(key: InstanceKey, execution: number): string[];
+  readPayloads(rootId: string, digests: readonly string[]): StoredPayload[];
+  readWork(key: InstanceKey, execution: number): number[];
+  releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[], change: ChangeSet): void;
+}
+
+/** Their statements as text: tests ask SQLite for their plans. */
+export const turnsSql = {
+  history: "SELECT body FROM history WHERE instance = ? AND execution = ? ORDER BY key",
+  payloads: `SELECT p.digest, p.body FROM json_each(?) AS wanted CROSS JOIN payloads p
+    ON p.root = (SELECT key FROM instances WHERE id = ?) AND p.digest = wanted.value`,
+  work: "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
+  release: "UPDATE instances SET owner = NULL WHERE key = ? AND owner = ?",
+};
+
+/** Prepares them for a connection. */
+export function prepareTurns(db: Database): Turns {
+  const history = db.prepare<[InstanceKey, number], string>(turnsSql.history).pluck();
+  const payloads = db.prepare<[string, string], StoredPayload>(turnsSql.payloads);
+  const work = db.prepare<[InstanceKey, number], number>(turnsSql.work).pluck();
+  const release = db.prepare<[InstanceKey, WorkerKey]>(turnsSql.release);
+  const releaseAll = db.transaction((worker: WorkerKey, keys: readonly InstanceKey[], change: ChangeSet) => {
+    for (const key of keys) if (release.run(key, worker).changes > 0) change.turns = true;
+  });
+  return {
+    readHistory: (key, execution) => history.all(key, execution),
+    readPayloads: (rootId, digests) => (digests.length === 0 ? [] : payloads.all(JSON.stringify(digests), rootId)),
+    readWork: (key, execution) => work.all(key, execution),
+    releaseInstances: (worker, keys, change) => {
+      if (keys.length > 0) releaseAll.immediate(worker, keys, change);
+    },
+  };
+}

@@ -1,0 +1,196 @@
+/**
+ * Work items. They are handed out in the order of their rows among those that are visible; one that waits for its time
+ * holds up none, and one whose session belongs to another worker is passed over.
+ */
+import type {
+  ClaimedWork,
+  CommitOutcome,
+  SavedWork,
+  WorkClaim,
+  WorkCompletion,
+  WorkKey,
+  WorkRetry,
+  WorkerKey,
+} from "@stet/core";
+import type { ChangeSet } from "./changes.ts";
+import { insertWorkSql, workValues, type WorkValues } from "./commit-turns.ts";
+import { readThenWrite, type Database } from "./database.ts";
+import type { Mail } from "./messages.ts";
+
+/** The verbs of work. */
+export interface Work {
+  saveWork(worker: WorkerKey, work: readonly SavedWork[], change: ChangeSet): (WorkKey | undefined)[];
+  claimWork(claim: WorkClaim): ClaimedWork[];
+  completeWork(worker: WorkerKey, completions: readonly WorkCompletion[], change: ChangeSet): CommitOutcome[];
+  retryWork(worker: WorkerKey, retries: readonly WorkRetry[], change: ChangeSet): CommitOutcome[];
+  abandonWork(worker: WorkerKey, keys: readonly WorkKey[], change: ChangeSet): void;
+  saveHeartbeats(
+    worker: WorkerKey,
+    beats: readonly { readonly key: WorkKey; readonly details: string; readonly now: number }[],
+  ): void;
+}
+
+/** What this worker may run. A session is another's while that one used it lately or runs one of its items. */
+const mayRun = `w.owner IS NULL
+  AND CASE w.kind WHEN 'activity' THEN w.name IN (SELECT value FROM json_each(:activities)) ELSE :models END
+  AND (w.tag IS NULL OR w.tag IN (SELECT value FROM json_each(:tags)))
+  AND (w.session IS NULL OR NOT EXISTS (
+    SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> :worker AND (
+      s.used_at > :idleSince OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name))))`;
+
+const claimed = "w.key, w.body, w.kind, w.name, w.attempts, w.heartbeat, w.failure, w.session";
+
+/** Their statements as text: tests ask SQLite for their plans. */
+export const workSql = {
+  atOnce: `SELECT ${claimed} FROM work w WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`,
+  due: `SELECT ${claimed} FROM work w WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
+    ORDER BY w.visible_at LIMIT :max`,
+  own: "UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?",
+  complete: "DELETE FROM work WHERE key = ? AND owner = ? RETURNING session",
+  retry: "UPDATE work SET owner = NULL, visible_at = ?, failure = ? WHERE key = ? AND owner = ?",
+  abandon: "UPDATE work SET owner = NULL, attempts = max(0, attempts - 1) WHERE key = ? AND owner = ?",
+  forgetSessions: `DELETE FROM sessions WHERE name IN (
+    SELECT s.name FROM sessions s WHERE s.used_at <= ?
+      AND NOT EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name)
+    ORDER BY s.used_at LIMIT 8)`,
+};
+
+interface ClaimBinding {
+  readonly worker: WorkerKey;
+  readonly activities: string;
+  readonly models: number;
+  readonly tags: string;
+  readonly now: number;
+  readonly idleSince: number;
+  readonly max: number;
+}
+
+interface WorkRow {
+  readonly key: number;
+  readonly body: string;
+  readonly kind: "activity" | "model";
+  readonly name: string;
+  readonly attempts: number;
+  readonly heartbeat: string | null;
+  readonly failure: string | null;
+  readonly session: string | null;
+}
+
+/** Prepares them for a connection. */
+export function prepareWork(db: Database, mail: Mail): Work {
+  const owned = db.prepare<[WorkKey, WorkerKey, number], number>(
+    "SELECT 1 FROM instances WHERE key = ? AND owner = ? AND execution <= ?",
+  );
+  const insert = db.prepare<WorkValues>(insertWorkSql);
+  const holdSession = db.prepare<[string, WorkerKey]>(
+    "INSERT INTO sessions (name, worker, used_at) VALUES (?, ?, 0) ON CONFLICT DO NOTHING",
+  );
+  const touchSession = db.prepare<[number, string, WorkerKey]>(
+    "UPDATE sessions SET used_at = max(used_at, ?) WHERE name = ? AND worker = ?",
+  );
+  const complete = db.prepare<[WorkKey, WorkerKey], string | null>(workSql.complete).pluck();
+  const retry = db.prepare<[number, string, WorkKey, WorkerKey]>(workSql.retry);
+  const abandon = db.prepare<[WorkKey, WorkerKey]>(workSql.abandon);
+  const saveDetails = db.prepare<[string, WorkKey, WorkerKey]>(
+    "UPDATE work SET heartbeat = ? WHERE key = ? AND owner = ?",
+  );
+
+  const saveAll = db.transaction((worker: WorkerKey, work: readonly SavedWork[], change: ChangeSet) =>
+    work.map((item) => {
+      // An item of an execution that is over would never be settled.
+      if (owned.get(item.instance, worker, item.execution) === undefined) return undefined;
+      if (item.owned && item.session !== undefined) holdSession.run(item.session, worker);
+      if (!item.owned) change.work = true;
+      return Number(insert.run(...workValues(item.instance, item, item.owned ? worker : null)).lastInsertRowid);
+    }),
+  );
+  const completeAll = db.transaction(
+    (worker: WorkerKey, completions: readonly WorkCompletion[], change: ChangeSet): CommitOutcome[] =>
+      completions.map(({ key, message }) => {
+        const session = complete.get(key, worker);
+        if (session === undefined) return "notOwner";
+        if (session !== null) {
+          touchSession.run(message.at, session, worker);
+          change.work = true; // what waited for the session may be claimed when it becomes idle
+        }
+        mail.post(message, change);
+        return "committed";
+      }),
+  );
+  const retryAll = db.transaction(
+    (worker: WorkerKey, retries: readonly WorkRetry[], change: ChangeSet): CommitOutcome[] =>
+      retries.map(({ key, visibleAt, failure }) => {
+        if (retry.run(visibleAt, failure, key, worker).changes === 0) return "notOwner";
+        change.work = true;
+        return "committed";
+      }),
+  );
+  const abandonAll = db.transaction((worker: WorkerKey, keys: readonly WorkKey[], change: ChangeSet) => {
+    for (const key of keys) if (abandon.run(key, worker).changes > 0) change.work = true;
+  });
+  const saveBeats = db.transaction((worker: WorkerKey, beats: Parameters<Work["saveHeartbeats"]>[1]) => {
+    for (const { key, details } of beats) saveDetails.run(details, key, worker);
+  });
+
+  return {
+    saveWork: (worker, work, change) => (work.length === 0 ? [] : saveAll.immediate(worker, work, change)),
+    claimWork: prepareClaim(db),
+    completeWork: (worker, completions, change) =>
+      completions.length === 0 ? [] : completeAll.immediate(worker, completions, change),
+    retryWork: (worker, retries, change) => (retries.length === 0 ? [] : retryAll.immediate(worker, retries, change)),
+    abandonWork: (worker, keys, change) => {
+      if (keys.length > 0) abandonAll.immediate(worker, keys, change);
+    },
+    saveHeartbeats: (worker, beats) => {
+      if (beats.length > 0) saveBeats.immediate(worker, beats);
+    },
+  };
+}
+
+function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
+  const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
+  const atOnce = db.prepare<[ClaimBinding], WorkRow>(workSql.atOnce);
+  const due = db.prepare<[ClaimBinding], WorkRow>(workSql.due);
+  const own = db.prepare<[WorkerKey, WorkKey]>(workSql.own);
+  const takeSession = db.prepare<[string, WorkerKey, number]>(
+    `INSERT INTO sessions (name, worker, used_at) VALUES (?, ?, ?)
+     ON CONFLICT (name) DO UPDATE SET worker = excluded.worker, used_at = excluded.used_at`,
+  );
+  const forgetSessions = db.prepare<[number]>(workSql.forgetSessions);
+
+  return readThenWrite(db, (claim: WorkClaim) => {
+    if (registered.get(claim.worker) === undefined) return []; // nobody would ever release what it took
+    const idleSince = claim.now - claim.sessionIdleMs;
+    const binding: ClaimBinding = {
+      worker: claim.worker,
+      activities: JSON.stringify(claim.activities),
+      models: claim.models ? 1 : 0,
+      tags: JSON.stringify(claim.tags),
+      now: claim.now,
+      idleSince,
+      max: claim.max,
+    };
+    const rows = atOnce.all(binding);
+    const dueRows = due.all(binding);
+    const inOrder = dueRows.length === 0 ? rows : [...rows, ...dueRows].sort((a, b) => a.key - b.key);
+    let sessions = 0;
+    const items = inOrder.slice(0, claim.max).map((row): ClaimedWork => {
+      own.run(claim.worker, row.key);
+      if (row.session !== null) {
+        takeSession.run(row.session, claim.worker, claim.now);
+        sessions++;
+      }
+      return {
+        key: row.key,
+        body: row.body,
+        kind: row.kind,
+        name: row.name,
+        attempts: row.attempts + 1,
+        ...(row.heartbeat !== null && { heartbeat: row.heartbeat }),
+        ...(row.failure !== null && { failure: row.failure }),
+      };
+    });
+    if (sessions > 0) forgetSessions.run(idleSince); // as many go as come, so that the table stays small
+    return items;
+  });
+}
