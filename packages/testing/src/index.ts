@@ -1,1 +1,1 @@
-export {};
+export { type StorageSuiteOptions, testStorageProvider } from "./conformance/storage/index.ts";

@@ -1,0 +1,58 @@
+/**
+ * The conformance suite of the storage seam: what a `StorageProvider` promises, stated as tests. Whoever writes a
+ * provider runs it; `docs/conformance.md` maps it to what other runtimes check.
+ */
+import { describe } from "node:test";
+import type { StorageProvider } from "@stet/core";
+import type { Bench, Chapter } from "./bench.ts";
+import { ownership } from "./ownership.ts";
+import { workers } from "./workers.ts";
+
+/** What the suite must know about a provider besides how to open a store. */
+export interface StorageSuiteOptions {
+  /** Another handle of the store that `first` is a handle of, as another process would have it. Not opened. */
+  readonly openSecond?: (first: StorageProvider) => Promise<StorageProvider> | StorageProvider;
+  /**
+   * How long a handle may take to notice what another has changed.
+   * @default 5000
+   */
+  readonly noticeMs?: number;
+  /**
+   * Whether the store measures the silence of workers by a clock of its own instead of by `now`.
+   * @default false
+   */
+  readonly ownClock?: boolean;
+  /**
+   * Whether tests run side by side, and how many.
+   * @default false
+   */
+  readonly concurrency?: boolean | number;
+}
+
+const chapters: readonly Chapter[] = [workers, ownership];
+
+/**
+ * Registers the suite with `node:test`. `open` answers a handle of a store that nobody has used before; each test opens
+ * one, uses it and closes it. The suite leaves no other trace, so what lies under the stores is the caller's to remove.
+ *
+ * @example
+ * ```ts
+ * testStorageProvider("sqlite in memory", () => sqlite(":memory:"));
+ * ```
+ */
+export function testStorageProvider(
+  name: string,
+  open: () => Promise<StorageProvider> | StorageProvider,
+  options: StorageSuiteOptions = {},
+): void {
+  const { openSecond, noticeMs = 5_000, ownClock = false, concurrency = false } = options;
+  const bench: Bench = {
+    fresh: async () => open(),
+    ...(openSecond && { another: async (first) => openSecond(first) }),
+    noticeMs,
+    ownClock,
+  };
+  describe(`storage provider: ${name}`, { concurrency }, () => {
+    for (const chapter of chapters) chapter(bench);
+  });
+}
