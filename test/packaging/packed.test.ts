@@ -112,7 +112,9 @@ async function packageFolders(): Promise<string[]> {
 
 /** The first ts block after the line `<!-- program -->`. */
 async function programInReadme(): Promise<string> {
-  const readme = await readFile(join(root, "README.md"), "utf8");
+  const readme = await readFile(join(root, "README.md"), "utf8").catch(() =>
+    assert.fail("Expected README.md to exist."),
+  );
   const program = /^<!-- program -->$[\s\S]*?^```ts\n([\s\S]*?)^```$/m.exec(readme)?.[1];
   assert.ok(program, "Expected README.md to have a ts block after a line <!-- program -->, got none.");
   return program;
