@@ -14,6 +14,7 @@ import type {
   WaitOptions,
 } from "./context.ts";
 import { assertInstanceId, assertName, assertShort, assertVersion, recordedOptions } from "./definitions.ts";
+import { randomOf, uuidOf } from "./deterministic-values.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, TimeoutError } from "./errors.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
@@ -173,15 +174,11 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
   }
 
   uuid(): string {
-    const hex = (bits: bigint) => bits.toString(16).padStart(16, "0");
-    const high = hex(this.#recorder.drawBits());
-    const low = hex(this.#recorder.drawBits());
-    const variant = ((Number.parseInt(low[0] ?? "0", 16) & 0b0011) | 0b1000).toString(16);
-    return `${high.slice(0, 8)}-${high.slice(8, 12)}-4${high.slice(13)}-${variant}${low.slice(1, 4)}-${low.slice(4)}`;
+    return uuidOf(this.#recorder);
   }
 
   random(): number {
-    return Number(this.#recorder.drawBits() >> 11n) / 2 ** 53;
+    return randomOf(this.#recorder);
   }
 
   setStatus(status: unknown): void {

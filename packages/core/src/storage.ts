@@ -256,6 +256,11 @@ export interface WorkClaim {
 /** A work item that this worker owns from now on. */
 export interface ClaimedWork {
   readonly key: WorkKey;
+  readonly instance: InstanceKey;
+  readonly instanceId: string;
+  readonly rootId: string;
+  readonly execution: number;
+  readonly eventId: number;
   readonly body: string;
   readonly kind: "activity" | "model";
   readonly name: string;

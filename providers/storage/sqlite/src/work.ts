@@ -38,12 +38,16 @@ const mayRun = `w.owner IS NULL
     SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> :worker AND (
       s.used_at > :idleSince OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name))))`;
 
-const claimed = "w.key, w.body, w.kind, w.name, w.attempts, w.heartbeat, w.failure, w.session";
+const claimed = `w.key, w.instance, i.id AS instance_id, r.id AS root_id, w.execution, w.event_id,
+  w.body, w.kind, w.name, w.attempts, w.heartbeat, w.failure, w.session`;
+
+/** CROSS JOIN keeps SQLite from turning the order of the loops around. */
+const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root";
 
 /** Their statements as text: tests ask SQLite for their plans. */
 export const workSql = {
-  atOnce: `SELECT ${claimed} FROM work w WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`,
-  due: `SELECT ${claimed} FROM work w WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
+  atOnce: `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`,
+  due: `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
     ORDER BY w.visible_at LIMIT :max`,
   own: "UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?",
   complete: "DELETE FROM work WHERE key = ? AND owner = ? RETURNING session",
@@ -67,6 +71,11 @@ interface ClaimBinding {
 
 interface WorkRow {
   readonly key: number;
+  readonly instance: number;
+  readonly instance_id: string;
+  readonly root_id: string | null;
+  readonly execution: number;
+  readonly event_id: number;
   readonly body: string;
   readonly kind: "activity" | "model";
   readonly name: string;
@@ -182,6 +191,11 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
       }
       return {
         key: row.key,
+        instance: row.instance,
+        instanceId: row.instance_id,
+        rootId: row.root_id ?? row.instance_id,
+        execution: row.execution,
+        eventId: row.event_id,
         body: row.body,
         kind: row.kind,
         name: row.name,
