@@ -1,12 +1,5 @@
 /** From a scripted answer to what the seam asks for. Usage is a pure function of the texts, so tests can count on it. */
-import {
-  LlmError,
-  type LlmFinishReason,
-  type LlmRequest,
-  type LlmResponse,
-  type LlmUsage,
-  type Payload,
-} from "@stet/core";
+import type { LlmFinishReason, LlmRequest, LlmResponse, LlmUsage, Payload } from "@stet/core";
 import type { AnswerDetails } from "./answers.ts";
 import type { MockCall } from "./calls.ts";
 

@@ -29,7 +29,7 @@ export async function stream(text: string, onDelta: (piece: string) => void, sig
   for (const piece of text.match(/\s*\S+\s*/g) ?? (text === "" ? [] : [text])) {
     assertWanted(signal);
     onDelta(piece);
-    await undefined;
+    await Promise.resolve();
   }
 }
 
