@@ -1,1 +1,2 @@
-export {};
+/** The public names of `@stet/openai`. */
+export { openai, type OpenAiOptions } from "./openai.ts";
