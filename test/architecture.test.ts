@@ -31,7 +31,9 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
     [
       "definitions.ts",
       "context.ts",
-      "call.ts",
+      "orchestration-context.ts",
+      "recorder.ts",
+      "deterministic-values.ts",
       "instance-handle.ts",
       "durable-promise.ts",
       "retry.ts",
@@ -42,7 +44,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/answers.ts",
     ],
   ],
-  ["engine", ["execution.ts", "turn.ts", "nondeterminism.ts"]],
+  ["engine", ["execution.ts", "course.ts", "turn.ts", "replay.ts", "nondeterminism.ts"]],
 ];
 const ROOF = ["index.ts", "internal.ts"];
 
