@@ -6,6 +6,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { ensureInstalled, root } from "./install.mjs";
 
 const capMs = 30 * 60_000;
@@ -23,12 +24,11 @@ function everyTestFile() {
 function testFiles(path) {
   if (!existsSync(path)) fail(`Expected ${path} to exist.`);
   if (!statSync(path).isDirectory()) return [path];
-  const found = readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
+  return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
     if (entry.isDirectory())
       return ["node_modules", "dist"].includes(entry.name) ? [] : testFiles(join(path, entry.name));
     return entry.name.endsWith(".test.ts") ? [join(path, entry.name)] : [];
   });
-  return found;
 }
 
 function run(paths) {
@@ -65,7 +65,8 @@ function run(paths) {
 
 /** The runner was content; is it believable? Reads its closing lines. */
 function verdict(text) {
-  const count = (word) => Number([...text.matchAll(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "gm"))].at(-1)?.[1]);
+  const count = (word) =>
+    Number([...stripVTControlCharacters(text).matchAll(new RegExp(`^(?:ℹ|#) ${word} (\\d+)$`, "gm"))].at(-1)?.[1]);
   const tests = count("tests");
   if (Number.isNaN(tests)) fail("Expected the runner to print how many tests it ran, got no such line.");
   if (count("fail") + count("cancelled") > 0) return 1;
