@@ -239,10 +239,10 @@ export interface ActivityContext {
   readonly idempotencyKey: string;
   /** Aborts when the call is cancelled, timed out, or the worker has lost it. */
   readonly signal: AbortSignal;
-  readonly tag?: string;
-  readonly session?: string;
+  readonly tag: string | undefined;
+  readonly session: string | undefined;
   /** What the attempt before this one said in its last heartbeat. */
-  readonly lastHeartbeat?: Payload;
+  readonly lastHeartbeat: Payload | undefined;
   /** Says that it is alive, and how far it got. */
   heartbeat(details?: unknown): void;
   readonly client: OrchestrationClient;

@@ -69,6 +69,8 @@ export class Operation {
   eventId = 0;
   /** Whether nobody waits for an answer any more. */
   settled = true;
+  /** Whether a timer will answer it if nothing else does. */
+  hasTimeLimit = false;
   promise: Promise<unknown> | undefined;
   resolve: ((value: unknown) => void) | undefined;
   reject: ((error: unknown) => void) | undefined;

@@ -14,7 +14,8 @@ export class Registry {
   constructor(orchestrations: readonly AnyOrchestration[], activities: readonly AnyActivity[]) {
     for (const definition of orchestrations) this.#addOrchestration(definition);
     for (const definition of activities) this.#addActivity(definition);
-    for (const versions of this.#orchestrations.values()) versions.sort((a, b) => compareVersions(b.version, a.version));
+    for (const versions of this.#orchestrations.values())
+      versions.sort((a, b) => compareVersions(b.version, a.version));
   }
 
   /** The definition of this version, or the newest one when none is named. */
@@ -53,7 +54,9 @@ export class Registry {
     const { name, version } = definition;
     const versions = this.#orchestrations.get(name) ?? [];
     if (versions.some((other) => other.version === version)) {
-      throw new ConfigurationError(`Expected one orchestration ${name} of version ${version}, got two: give one another version`);
+      throw new ConfigurationError(
+        `Expected one orchestration ${name} of version ${version}, got two: give one another version`,
+      );
     }
     this.#orchestrations.set(name, [...versions, definition]);
   }

@@ -90,14 +90,24 @@ export class TextCodec {
   }
 
   /** The events of stored chunks. @throws HistoryCorruptError when they cannot be read. */
-  async decodeHistory(chunks: readonly string[], rootId: string, source: PayloadSource, what: string): Promise<HistoryEvent[]> {
+  async decodeHistory(
+    chunks: readonly string[],
+    rootId: string,
+    source: PayloadSource,
+    what: string,
+  ): Promise<HistoryEvent[]> {
     const events = chunks.flatMap((chunk) => this.#parse(chunk, what) as HistoryEvent[]);
     if (!chunks.some((chunk) => chunk.includes(marker))) return events;
     return (await this.#revive([events], rootId, source, what))[0] as HistoryEvent[];
   }
 
   /** Records that `encode` wrote. @throws HistoryCorruptError when they cannot be read. */
-  async decode<Record>(texts: readonly string[], rootId: string, source: PayloadSource, what: string): Promise<Record[]> {
+  async decode<Record>(
+    texts: readonly string[],
+    rootId: string,
+    source: PayloadSource,
+    what: string,
+  ): Promise<Record[]> {
     const records = texts.map((text) => this.#parse(text, what));
     if (!texts.some((text) => text.includes(marker))) return records as Record[];
     return (await this.#revive(records, rootId, source, what)) as Record[];
@@ -119,7 +129,8 @@ export class TextCodec {
   #put(text: string, rootId: string, sink: PayloadSink): unknown {
     const codec = this.#codec;
     const digest = codec === undefined ? sha256(text) : codec.digest(text, { rootId });
-    if (!sink.has(digest)) sink.set(digest, { digest, body: codec === undefined ? text : codec.seal(text, { rootId }) });
+    if (!sink.has(digest))
+      sink.set(digest, { digest, body: codec === undefined ? text : codec.seal(text, { rootId }) });
     return { [marker]: "ref", digest };
   }
 
@@ -156,12 +167,16 @@ export class TextCodec {
 
   #unseal(text: string, rootId: string, what: string): string {
     if (this.#codec === undefined) {
-      throw new HistoryCorruptError(`Expected ${what} to be plain, got a sealed payload: configure the codec that sealed it`);
+      throw new HistoryCorruptError(
+        `Expected ${what} to be plain, got a sealed payload: configure the codec that sealed it`,
+      );
     }
     try {
       return this.#codec.open(text, { rootId });
     } catch (cause) {
-      throw new HistoryCorruptError(`Expected codec ${this.#codec.name} to open ${what}, got ${String(cause)}`, { cause });
+      throw new HistoryCorruptError(`Expected codec ${this.#codec.name} to open ${what}, got ${String(cause)}`, {
+        cause,
+      });
     }
   }
 }
@@ -171,7 +186,9 @@ type Put = (text: string) => unknown;
 function storedRequest({ messages, ...rest }: Json, put: Put | undefined): Json {
   const stored = (message: unknown) => {
     const text = JSON.stringify(message);
-    return put !== undefined && text.length > longMessage && text.isWellFormed() ? put(text) : storedValue(message, put);
+    return put !== undefined && text.length > longMessage && text.isWellFormed()
+      ? put(text)
+      : storedValue(message, put);
   };
   const others = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, storedValue(value, put)]));
   return { messages: (messages as unknown[]).map(stored), ...others };
@@ -206,7 +223,9 @@ function resolved(value: unknown, bodies: ReadonlyMap<string, unknown>, what: st
     case "plain":
       return mapMembers(value["value"] as Json, (member) => resolved(member, bodies, what));
     default:
-      throw new HistoryCorruptError(`Expected ${what} to hold a known marker, got ${JSON.stringify(value).slice(0, 60)}`);
+      throw new HistoryCorruptError(
+        `Expected ${what} to hold a known marker, got ${JSON.stringify(value).slice(0, 60)}`,
+      );
   }
 }
 
@@ -218,7 +237,8 @@ function mapMembers(object: Json, map: (member: unknown) => unknown): Json {
   const mapped: Json = {};
   for (const key of Object.keys(object)) {
     const member = map(object[key]);
-    if (key === "__proto__") Object.defineProperty(mapped, key, { value: member, enumerable: true, configurable: true, writable: true });
+    if (key === "__proto__")
+      Object.defineProperty(mapped, key, { value: member, enumerable: true, configurable: true, writable: true });
     else mapped[key] = member;
   }
   return mapped;

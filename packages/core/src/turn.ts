@@ -37,8 +37,8 @@ export interface Incoming {
 export interface TurnEffects {
   /** Activities and model calls to be executed, by event id. */
   readonly work: Map<number, ActivityScheduled | LlmRequested>;
-  /** When timers fire, by event id. */
-  readonly timers: Map<number, number>;
+  /** What is delivered when, by the event that asked for it. */
+  readonly timers: Map<number, { readonly fireAt: number; readonly answer: AnswerMessage }>;
   readonly waits: Map<number, EventAwaited>;
   /** Requests of earlier turns that need no timer, work row or wait any more. */
   readonly settled: number[];
@@ -62,6 +62,8 @@ export interface TurnInput {
   readonly at: number;
   /** The text under which an event is stored. */
   readonly encode: (event: HistoryEvent) => string;
+  /** Longest time from the request to its answer, where one is set. */
+  readonly totalTimeoutMs: (request: ActivityScheduled) => number | undefined;
   /** The version that the next execution is pinned to. */
   readonly nextVersion: (name: string, asked: string | undefined) => string;
   /** The recorded start of an execution whose code has not run yet. */
@@ -75,7 +77,7 @@ export class TurnFeed implements Feed {
   readonly texts: string[] = [];
   /** Keys of the messages taken from the inbox. */
   readonly consumed: (number | string)[] = [];
-  /** Answers that never were in the store: if the turn cannot be committed they must not be lost. */
+  /** Answers taken that never were in the store. */
   readonly localAnswers: AnswerMessage[] = [];
   readonly effects: TurnEffects = {
     work: new Map(),
@@ -126,12 +128,17 @@ export class TurnFeed implements Feed {
     const { effects } = this;
     switch (body.kind) {
       case "ActivityScheduled":
+        effects.work.set(id, body);
+        this.#limit(execution, id, body, operation);
+        break;
       case "LlmRequested":
         effects.work.set(id, body);
         break;
-      case "TimerCreated":
-        effects.timers.set(id, body.fireAt);
+      case "TimerCreated": {
+        const answer: AnswerMessage = { kind: "TimerFired", source: id, execution: execution.execution };
+        effects.timers.set(id, { fireAt: body.fireAt, answer });
         break;
+      }
       case "EventAwaited":
         if (!operation.settled) effects.waits.set(id, body);
         break;
@@ -147,7 +154,10 @@ export class TurnFeed implements Feed {
       }
       case "ActivityCancelled":
       case "LlmCancelled":
-        if (effects.work.delete(body.source)) break;
+        if (effects.work.delete(body.source)) {
+          effects.timers.delete(body.source);
+          break;
+        }
         effects.settled.push(body.source);
         effects.cancelledWork.push(body.source);
         break;
@@ -183,6 +193,11 @@ export class TurnFeed implements Feed {
     else this.#tellParent(execution, body);
   }
 
+  /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
+  untaken(): AnswerMessage[] {
+    return this.#input.incoming.flatMap(({ message, key }) => (key === undefined ? [message as AnswerMessage] : []));
+  }
+
   /** Called after the last delivery: waits that were satisfied need no row. */
   finish(execution: Execution): void {
     for (const eventId of execution.takeSatisfied()) {
@@ -208,10 +223,30 @@ export class TurnFeed implements Feed {
         const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
         if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
         if (local) this.localAnswers.push(message);
-        else if (body.kind !== "TimerFired") this.effects.settled.push(body.source);
+        if (operation.hasTimeLimit || (!local && body.kind !== "TimerFired")) this.effects.settled.push(body.source);
+        if (!local) this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
         return body;
       }
     }
+  }
+
+  /** A timer that fails the activity when nothing else has answered it. */
+  #limit({ execution, instanceId }: Execution, id: number, request: ActivityScheduled, operation: Operation): void {
+    const totalMs = this.#input.totalTimeoutMs(request);
+    if (totalMs === undefined) return;
+    operation.hasTimeLimit = true;
+    const message = `Expected activity ${request.name} of instance ${instanceId} (event ${id}) to be answered within ${totalMs} ms, got no answer`;
+    const error: Failure =
+      request.options?.effect === "irreversible"
+        ? {
+            name: "OutcomeUnknownError",
+            message: `${message}; it may have happened`,
+            code: "outcome_unknown",
+            retryable: false,
+          }
+        : { name: "TimeoutError", message, code: "timeout", retryable: true };
+    const answer: AnswerMessage = { kind: "ActivityFailed", source: id, error, execution };
+    this.effects.timers.set(id, { fireAt: this.#input.at + totalMs, answer });
   }
 
   #append<Body extends EventBody>(execution: Execution, body: Body): Recorded & Body {

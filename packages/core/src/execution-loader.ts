@@ -1,0 +1,184 @@
+/**
+ * Brings executions to life from the store: reads history, replays it, and finds out what was running when the owner
+ * before lost it.
+ */
+import {
+  HistoryCorruptError,
+  isStetError,
+  NondeterminismError,
+  type StetError,
+  toFailure,
+  fromFailure,
+} from "./errors.ts";
+import type { HistoryEvent, OrchestrationStarted, Recorded } from "./events.ts";
+import { Execution, type ExecutionEnvironment } from "./execution.ts";
+import type { StartMessage } from "./messages.ts";
+import type { Patience } from "./patience.ts";
+import type { Logger } from "./ports.ts";
+import type { Registry } from "./registry.ts";
+import { type PromptDrift, replay } from "./replay.ts";
+import type { ClaimedTurn, StorageProvider } from "./storage.ts";
+import type { TextCodec } from "./text-codec.ts";
+import type { Incoming } from "./turn.ts";
+
+/** What the loader is given. */
+export interface LoaderEnvironment extends Omit<ExecutionEnvironment, "traceRequests"> {
+  readonly storage: StorageProvider;
+  readonly codec: TextCodec;
+  readonly registry: Registry;
+  readonly logger: Logger;
+  readonly strictPrompts: boolean;
+  readonly patience: Patience;
+}
+
+/** What became of a load. Without an execution, `failure` says why. */
+export interface Loaded {
+  readonly turn: ClaimedTurn;
+  readonly execution?: Execution;
+  /** The recorded start, when the code has not run yet. */
+  readonly unrun?: Recorded & OrchestrationStarted;
+  /** Work requests that nobody runs and no row waits for. */
+  readonly lost: readonly number[];
+  readonly failure?: StetError;
+}
+
+/** See the head of the file. */
+export class ExecutionLoader {
+  readonly #environment: LoaderEnvironment;
+  readonly #hop: () => Promise<void>;
+
+  constructor(environment: LoaderEnvironment, hop: () => Promise<void>) {
+    this.#environment = environment;
+    this.#hop = hop;
+  }
+
+  /** Loads many, replaying side by side. */
+  async load(turns: ReadonlyMap<ClaimedTurn, readonly Incoming[]>): Promise<Loaded[]> {
+    const loaded: Loaded[] = [];
+    const replays: { turn: ClaimedTurn; execution: Execution; events: readonly HistoryEvent[] }[] = [];
+    for (const [turn, incoming] of turns) {
+      try {
+        const events = await this.#readHistory(turn);
+        const execution = this.#newExecution(turn, events, incoming);
+        if (events.length > 1) replays.push({ turn, execution, events });
+        else loaded.push({ turn, execution, lost: [], ...this.#unrun(execution, events) });
+      } catch (error) {
+        loaded.push({ turn, lost: [], failure: asStetError(error) });
+      }
+    }
+    loaded.push(...(await this.#replayAll(replays)));
+    return loaded;
+  }
+
+  /** An execution of the recorded start that only serves to end the instance. */
+  async failing(turn: ClaimedTurn): Promise<Execution | undefined> {
+    const events = await this.#readHistory(turn);
+    const execution = this.#newExecution(turn, events, []);
+    execution.started = events[0] as Recorded & OrchestrationStarted;
+    execution.lastEventId = turn.lastEventId;
+    return execution;
+  }
+
+  /** Why an instance whose turns never come to an end is left alone. */
+  crashLoop({ instanceId, attempts, lastEventId }: ClaimedTurn): StetError {
+    return new NondeterminismError(
+      `Expected the turn of instance ${instanceId} after event ${lastEventId} to end, got ${attempts - 1} workers that died in it: its code blocks or ends the process`,
+    );
+  }
+
+  async #readHistory(turn: ClaimedTurn): Promise<HistoryEvent[]> {
+    if (turn.lastEventId === 0) return [];
+    const { storage, codec, patience } = this.#environment;
+    const { key, execution, instanceId, rootId, lastEventId } = turn;
+    const what = `the history of instance ${instanceId}, execution ${execution}`;
+    const chunks = (await patience.read("read history", () => storage.readHistory(key, execution))) ?? [];
+    const source = async (digests: readonly string[]) =>
+      (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
+    const events = await codec.decodeHistory(chunks, rootId, source, what);
+    if (events.length !== lastEventId || events[0]?.kind !== "OrchestrationStarted") {
+      throw new HistoryCorruptError(
+        `Expected ${what} to begin with OrchestrationStarted and have ${lastEventId} events, got ${events.length} beginning with ${events[0]?.kind}`,
+      );
+    }
+    return events;
+  }
+
+  #newExecution(
+    turn: ClaimedTurn,
+    events: readonly HistoryEvent[],
+    incoming: readonly Incoming[],
+    trace = false,
+  ): Execution {
+    const started = events[0] as OrchestrationStarted | undefined;
+    const start = incoming.find(({ message }) => message.kind === "Start")?.message as StartMessage | undefined;
+    const version = started?.version ?? turn.version ?? start?.version;
+    const definition = this.#environment.registry.orchestration(turn.name, version);
+    if (definition === undefined) {
+      throw new HistoryCorruptError(
+        `Expected instance ${turn.instanceId} to be of an orchestration that this worker has, got ${turn.name} version ${version}`,
+      );
+    }
+    const { instanceId, rootId, execution } = turn;
+    const environment: ExecutionEnvironment = trace ? { ...this.#environment, traceRequests: true } : this.#environment;
+    return new Execution(definition, { instanceId, rootId, execution }, environment);
+  }
+
+  #unrun(execution: Execution, events: readonly HistoryEvent[]): { unrun?: Recorded & OrchestrationStarted } {
+    const [start] = events;
+    if (start?.kind !== "OrchestrationStarted") return {};
+    execution.lastEventId = 1;
+    return { unrun: start };
+  }
+
+  async #replayAll(
+    replays: readonly { turn: ClaimedTurn; execution: Execution; events: readonly HistoryEvent[] }[],
+  ): Promise<Loaded[]> {
+    const { strictPrompts, storage, patience } = this.#environment;
+    const outcomes = await replay(
+      replays.map((job) => ({ ...job, strictPrompts })),
+      this.#hop,
+    );
+    const loaded: Loaded[] = [];
+    for (const [i, { turn, execution, events }] of replays.entries()) {
+      const { failure, drift } = outcomes[i] as (typeof outcomes)[number];
+      this.#reportDrift(turn, drift);
+      if (failure !== undefined) {
+        loaded.push({ turn, lost: [], failure: await this.#explained(turn, events, failure) });
+        continue;
+      }
+      const working = [...execution.pending].filter(([, { body }]) => isWork(body.kind)).map(([eventId]) => eventId);
+      const read = () => storage.readWork(turn.key, turn.execution);
+      const rows = new Set(working.length === 0 ? [] : await patience.read("read work", read));
+      loaded.push({ turn, execution, lost: working.filter((eventId) => !rows.has(eventId)) });
+    }
+    return loaded;
+  }
+
+  /** The same mismatch with the source line that caused it: replayed once more, this time remembering call sites. */
+  async #explained(turn: ClaimedTurn, events: readonly HistoryEvent[], failure: StetError): Promise<StetError> {
+    if (!isStetError(failure, "nondeterminism")) return failure;
+    const { strictPrompts } = this.#environment;
+    const execution = this.#newExecution(turn, events, [], true);
+    const [outcome] = await replay([{ execution, events, strictPrompts }], this.#hop);
+    return outcome?.failure ?? failure;
+  }
+
+  #reportDrift({ instanceId }: ClaimedTurn, drift: readonly PromptDrift[]): void {
+    for (const { eventId, operation, label } of drift) {
+      this.#environment.logger.warn("A prompt differs from the recorded one; the recorded answer stands", {
+        instanceId,
+        eventId,
+        operation,
+        label,
+      });
+    }
+  }
+}
+
+function isWork(kind: string): boolean {
+  return kind === "ActivityScheduled" || kind === "LlmRequested";
+}
+
+function asStetError(error: unknown): StetError {
+  return isStetError(error) ? error : fromFailure(toFailure(error));
+}

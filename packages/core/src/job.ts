@@ -1,0 +1,56 @@
+/**
+ * A job: one work item in the hands of this worker, from the moment it is taken to the moment its answer is recorded or
+ * nobody wants it any more.
+ */
+import type { Payload } from "./payload.ts";
+import { idempotencyKeyOf, type WorkItem } from "./messages.ts";
+import type { InstanceKey, WorkKey } from "./storage.ts";
+
+/** See the head of the file. */
+export class Job {
+  readonly item: WorkItem;
+  readonly instance: InstanceKey;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  readonly lastHeartbeat: Payload | undefined;
+  /** Its row in the store. Absent while it only runs here. */
+  row: WorkKey | undefined;
+  /** The row being written for it, while it is. */
+  saving: Promise<void> | undefined;
+  /** Why nobody wants its answer any more, once nobody does. */
+  abandoned: Error | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(item: WorkItem, instance: InstanceKey, attempt: number, row?: WorkKey, lastHeartbeat?: Payload) {
+    this.item = item;
+    this.instance = instance;
+    this.attempt = attempt;
+    this.row = row;
+    this.lastHeartbeat = lastHeartbeat;
+  }
+
+  /** The same for all attempts of one request. */
+  get key(): string {
+    return idempotencyKeyOf(this.item);
+  }
+
+  /** Made when somebody asks for it: most activities never do. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.abandoned !== undefined) this.#controller.abort(this.abandoned);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Ends this attempt for whoever listens to its signal. */
+  abort(reason: Error): void {
+    this.#controller?.abort(reason);
+  }
+
+  /** Nobody wants the answer any more. */
+  abandon(reason: Error): void {
+    this.abandoned = reason;
+    this.abort(reason);
+  }
+}
