@@ -135,7 +135,12 @@ export async function run(
   const commit = commitOf(turn, changes);
   assert.deepEqual(await store.commitTurns(worker, [commit]), ["committed"]);
   const last = commit.history.at(-1);
-  return { ...turn, ...(last && { execution: last.execution, lastEventId: last.lastEventId }), messages: [] };
+  return {
+    ...turn,
+    ...(commit.version !== undefined && { version: commit.version }),
+    ...(last && { execution: last.execution, lastEventId: last.lastEventId }),
+    messages: [],
+  };
 }
 
 /** A new instance after its first turn, which made `changes`. The worker goes on owning it unless they say otherwise. */

@@ -115,7 +115,7 @@ export function completion(key: WorkKey, instanceId: string, body = "completed")
   return { key, message: message(instanceId, body) };
 }
 
-/** A commit of one more event that takes every message of the turn, pins the version and gives the instance back. */
+/** A commit of one more event that takes every message of the turn, pins an open version and gives the instance back. */
 export function commitOf(turn: ClaimedTurn, changes: Partial<TurnCommit> = {}): TurnCommit {
   return {
     key: turn.key,
@@ -132,7 +132,7 @@ export function commitOf(turn: ClaimedTurn, changes: Partial<TurnCommit> = {}): 
     state: [],
     outputs: [],
     waits: [],
-    version: VERSION,
+    ...(turn.version === undefined && { version: VERSION }),
     unsettled: false,
     keep: false,
     at: START,

@@ -5,7 +5,17 @@
 import { describe } from "node:test";
 import type { StorageProvider } from "@stet/core";
 import type { Bench, Chapter } from "./bench.ts";
+import { blocking } from "./blocking.ts";
+import { capabilities } from "./capabilities.ts";
+import { claims } from "./claims.ts";
+import { endings } from "./endings.ts";
+import { executions } from "./executions.ts";
+import { idempotency } from "./idempotency.ts";
+import { messages } from "./messages.ts";
 import { ownership } from "./ownership.ts";
+import { starts } from "./starts.ts";
+import { timers } from "./timers.ts";
+import { waking } from "./waking.ts";
 import { workers } from "./workers.ts";
 
 /** What the suite must know about a provider besides how to open a store. */
@@ -29,7 +39,20 @@ export interface StorageSuiteOptions {
   readonly concurrency?: boolean | number;
 }
 
-const chapters: readonly Chapter[] = [workers, ownership];
+const chapters: readonly Chapter[] = [
+  workers,
+  ownership,
+  claims,
+  capabilities,
+  blocking,
+  starts,
+  messages,
+  idempotency,
+  timers,
+  waking,
+  executions,
+  endings,
+];
 
 /**
  * Registers the suite with `node:test`. `open` answers a handle of a store that nobody has used before; each test opens
