@@ -83,13 +83,13 @@ test("on() answers an operation, and when() a text in the prompt", async () => {
 test("when() takes a predicate of the request and a pattern of several conditions", async () => {
   const llm = mock()
     .when((request) => request.temperature === 0, "cold")
-    .when({ operation: "ifTrue", prompt: /entitled/, system: "lawyer", label: "check", model: "fast" }, false)
+    .when({ operation: "ifTrue", prompt: /entitled/, system: "lawyer", label: "check" }, false)
     .otherwise("other");
 
-  const matching: Ask = { operation: "ifTrue", label: "check", system: "You are a lawyer", request: { model: "fast" } };
+  const matching: Ask = { operation: "ifTrue", label: "check", system: "You are a lawyer" };
   assert.equal(await textOf(llm, "?", { request: { temperature: 0 } }), "cold");
   assert.equal(await textOf(llm, "entitled?", matching), "false");
-  for (const other of [{ operation: "chat" }, { label: "no" }, { system: "a judge" }, { request: { model: "slow" } }]) {
+  for (const other of [{ operation: "chat" }, { label: "no" }, { system: "a judge" }]) {
     assert.equal(await textOf(llm, "entitled?", { ...matching, ...other }), "other");
   }
   assert.equal(await textOf(llm, "free?", matching), "other");

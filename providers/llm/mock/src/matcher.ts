@@ -15,8 +15,6 @@ export interface CallPattern {
   readonly system?: TextMatcher;
   /** Exactly this label. */
   readonly label?: string;
-  /** Exactly this name in the runtime's model table. */
-  readonly model?: string;
 }
 
 /** Decides by looking at the request. */
@@ -29,13 +27,12 @@ export type CallMatcher = TextMatcher | CallPattern | CallPredicate;
 export function matches(matcher: CallMatcher, call: MockCall): boolean {
   if (typeof matcher === "function") return matcher(call.request, call);
   if (typeof matcher === "string" || matcher instanceof RegExp) return found(matcher, call.prompt);
-  const { operation, prompt, system, label, model } = matcher;
+  const { operation, prompt, system, label } = matcher;
   return (
     (operation === undefined || operation === call.operation) &&
     (prompt === undefined || found(prompt, call.prompt)) &&
     (system === undefined || found(system, call.system)) &&
-    (label === undefined || label === call.label) &&
-    (model === undefined || model === call.request.model)
+    (label === undefined || label === call.label)
   );
 }
 

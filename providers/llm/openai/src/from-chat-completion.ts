@@ -130,8 +130,8 @@ function parsedArguments(text: string): Payload | undefined {
 
 /** Its shape only: what a broken server says may hold anything. */
 function described(body: unknown): string {
-  if (typeof body !== "object" || body === null) return body === undefined ? "nothing" : `a ${typeof body}`;
-  return `an object with ${Object.keys(body).slice(0, 10).join(", ") || "no members"}`;
+  if (body === undefined || body === null) return "nothing";
+  return typeof body === "object" ? "an object without choices" : `a ${typeof body}`;
 }
 
 function shortened(text: string): string {

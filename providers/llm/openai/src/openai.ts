@@ -17,7 +17,7 @@ import { OpenAI } from "openai";
 import { fromChatCompletion, isEnveloped, toResponse } from "./from-chat-completion.ts";
 import { fromChatStream } from "./from-chat-stream.ts";
 import { fromEmbeddings } from "./from-embeddings.ts";
-import { patience, type Patience } from "./patience.ts";
+import { timeLimit, type TimeLimit } from "./time-limit.ts";
 import { redactor, type Redact } from "./secrets.ts";
 import { toChatCompletion } from "./to-chat-completion.ts";
 import { errorInside, toLlmError } from "./to-llm-error.ts";
@@ -38,7 +38,12 @@ export interface OpenAiOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Does the requests: for proxies and tests. @default the global one */
   readonly fetch?: typeof globalThis.fetch;
-  /** Longest wait for an answer, or for its next piece when it is streamed. @default "5m" */
+  /**
+   * Longest wait for an answer, or for its next piece when it is streamed. Node's own `fetch` gives up on a silence of five
+   * minutes; to wait longer for an answer that is not streamed, give another `fetch`.
+   *
+   * @default "10m"
+   */
   readonly timeout?: Duration;
 }
 
@@ -76,7 +81,7 @@ class OpenAiProvider implements LlmProvider {
       organization,
       headers = {},
       fetch,
-      timeout = "5m",
+      timeout = "10m",
     } = options;
     if (typeof model !== "string" || model === "") {
       throw new ConfigurationError(`Expected the model of openai() to be a name, got ${JSON.stringify(model)}`);
@@ -104,15 +109,15 @@ class OpenAiProvider implements LlmProvider {
     const model = request.model ?? this.model;
     const body = toChatCompletion(request, model);
     const { onDelta } = options;
-    return this.#call(options, async (wait, settings) => {
+    return this.#call(options, async (limit, settings) => {
       if (onDelta === undefined) {
-        const completion: unknown = await this.#heard(wait, this.#client.chat.completions.create(body, settings));
+        const completion: unknown = await this.#heard(limit, this.#client.chat.completions.create(body, settings));
         return toResponse(fromChatCompletion(completion), request, model);
       }
       const streaming = { ...body, stream: true as const, stream_options: { include_usage: true } };
-      const stream = await this.#heard(wait, this.#client.chat.completions.create(streaming, settings));
+      const stream = await this.#heard(limit, this.#client.chat.completions.create(streaming, settings));
       const whole = isEnveloped(request);
-      const heard = await fromChatStream(this.#pieces(wait, stream), whole ? () => undefined : onDelta);
+      const heard = await fromChatStream(this.#pieces(limit, stream), whole ? () => undefined : onDelta);
       const response = toResponse(heard, request, model);
       if (whole && response.answer.text !== "") onDelta(response.answer.text);
       return response;
@@ -125,28 +130,28 @@ class OpenAiProvider implements LlmProvider {
   ): Promise<{ vectors: number[][]; model: string; usage: LlmUsage }> {
     const model = this.#embeddingModel;
     if (texts.length === 0) return { vectors: [], model, usage: { inputTokens: 0, outputTokens: 0 } };
-    return this.#call(options, async (wait, settings) => {
+    return this.#call(options, async (limit, settings) => {
       const body = { model, input: [...texts], encoding_format: "float" as const };
-      return fromEmbeddings(await this.#heard(wait, this.#client.embeddings.create(body, settings)), texts, model);
+      return fromEmbeddings(await this.#heard(limit, this.#client.embeddings.create(body, settings)), texts, model);
     });
   }
 
   async #call<T>(
     options: LlmCallOptions,
-    ask: (wait: Patience, settings: { signal: AbortSignal; headers: Record<string, string> }) => Promise<T>,
+    ask: (limit: TimeLimit, settings: { signal: AbortSignal; headers: Record<string, string> }) => Promise<T>,
   ): Promise<T> {
-    const wait = patience(options.signal, this.#timeoutMs);
+    const limit = timeLimit(options.signal, this.#timeoutMs);
     try {
       const headers = { "idempotency-key": headerText(options.idempotencyKey) };
-      return await ask(wait, { signal: wait.signal, headers });
+      return await ask(limit, { signal: limit.signal, headers });
     } finally {
-      wait.end();
+      limit.end();
     }
   }
 
-  async #heard<T>(wait: Patience, answer: PromiseLike<T>): Promise<T> {
+  async #heard<T>(limit: TimeLimit, answer: PromiseLike<T>): Promise<T> {
     const heard = await Promise.resolve(answer).catch((error: unknown) => {
-      throw wait.verdict() ?? toLlmError(error, this.#redact);
+      throw limit.verdict() ?? toLlmError(error, this.#redact);
     });
     const error = errorInside(heard, this.#redact);
     if (error !== undefined) throw error;
@@ -154,16 +159,16 @@ class OpenAiProvider implements LlmProvider {
   }
 
   /** Errors of reading become ours here; errors of whoever consumes the pieces pass by. An aborted stream just ends. */
-  async *#pieces(wait: Patience, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
+  async *#pieces(limit: TimeLimit, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
     try {
       for await (const chunk of stream) {
-        wait.renew();
+        limit.renew();
         yield chunk;
       }
     } catch (error) {
-      throw wait.verdict() ?? toLlmError(error, this.#redact);
+      throw limit.verdict() ?? toLlmError(error, this.#redact);
     }
-    const verdict = wait.verdict();
+    const verdict = limit.verdict();
     if (verdict !== undefined) throw verdict;
   }
 }

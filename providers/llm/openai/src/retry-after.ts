@@ -7,7 +7,7 @@ export function retryAfterMs(headers: Headers | undefined, now: number): number 
   const given = headers?.get("retry-after") ?? undefined;
   const seconds = numeric(given);
   if (seconds !== undefined) return seconds * 1000;
-  if (given === undefined) return undefined;
+  if (given === undefined || !/[a-z]/i.test(given)) return undefined; // Date.parse reads "-1" as a year
   const at = Date.parse(given);
   if (Number.isNaN(at)) return undefined;
   const serverNow = Date.parse(headers?.get("date") ?? "");

@@ -5,7 +5,7 @@
 import { LlmError } from "@stet/core";
 
 /** A signal that aborts when the caller gives up or when nothing has come for too long. */
-export interface Patience {
+export interface TimeLimit {
   readonly signal: AbortSignal;
   /** Something came: the time starts anew. */
   renew(): void;
@@ -16,7 +16,7 @@ export interface Patience {
 }
 
 /** Begins to wait. Call `end` when the call is over. */
-export function patience(caller: AbortSignal, timeoutMs: number): Patience {
+export function timeLimit(caller: AbortSignal, timeoutMs: number): TimeLimit {
   const controller = new AbortController();
   let timedOut = false;
   const onTimeout = (): void => {
