@@ -17,6 +17,7 @@ import { ConfigurationError } from "@stet/core";
 import { sql, type Kysely, type RawBuilder } from "kysely";
 import { treeSql } from "./admin-writes.ts";
 import type { Database } from "./database.ts";
+import { prepareReadHistory } from "./history.ts";
 import { firstEnded, statuses } from "./schema.ts";
 import { kyselyOver, type Tables } from "./tables.ts";
 
@@ -37,6 +38,8 @@ export type AdminReads = Pick<
 /** Binds them to a connection. */
 export function prepareAdminReads(db: Database): AdminReads {
   const tables = kyselyOver(db);
+  const keyOfId = db.prepare<[string], number>("SELECT key FROM instances WHERE id = ?").pluck();
+  const readHistory = prepareReadHistory(db);
   const tree = db.prepare<[string], InstanceRow>(
     `${treeSql} SELECT ${instanceColumns} FROM tree JOIN instances i ON i.key = tree.key
      LEFT JOIN instances r ON r.key = i.root LEFT JOIN instances p ON p.key = i.parent`,
@@ -46,7 +49,10 @@ export function prepareAdminReads(db: Database): AdminReads {
     listInstances: (query) => listInstances(tables, query),
     getTree: async (instanceId) => tree.all(instanceId).map(toRecord),
     listExecutions: (instanceId) => listExecutions(tables, instanceId),
-    readHistory: (instanceId, execution, fromEventId = 0) => readHistory(tables, instanceId, execution, fromEventId),
+    readHistory: async (instanceId, execution, fromEventId = 0) => {
+      const instance = keyOfId.get(instanceId);
+      return instance === undefined ? [] : readHistory({ instance, execution, from: fromEventId });
+    },
     listWaits: (query) => listWaits(tables, query),
     readState: (instanceId, keys) => readState(tables, instanceId, keys),
     readOutputs: (instanceId, afterOffset, limit) => readOutputs(tables, instanceId, afterOffset, limit),
@@ -165,43 +171,20 @@ async function listInstances(tables: Kysely<Tables>, query: InstanceQuery): Prom
 }
 
 async function listExecutions(tables: Kysely<Tables>, instanceId: string): Promise<ExecutionRecord[]> {
-  const rows = await tables
-    .with("ends", (ends) =>
-      ends
-        .selectFrom("history")
-        .select((eb) => [eb.fn.min("key").as("first"), eb.fn.max("key").as("last")])
-        .where("instance", "=", keyOf(instanceId))
-        .groupBy("execution"),
-    )
-    .selectFrom("ends")
-    .innerJoin("history as first", "first.key", "ends.first")
-    .innerJoin("history as last", "last.key", "ends.last")
-    .select(["last.execution", "last.last_event_id", "first.at as started_at", "last.at as updated_at"])
-    .orderBy("last.execution")
-    .execute();
-  return rows.map((row) => ({
-    execution: row.execution,
-    eventCount: row.last_event_id,
-    startedAt: row.started_at,
-    updatedAt: row.updated_at,
-  }));
-}
-
-async function readHistory(
-  tables: Kysely<Tables>,
-  instanceId: string,
-  execution: number,
-  fromEventId: number,
-): Promise<string[]> {
-  const rows = await tables
-    .selectFrom("history")
-    .select("body")
+  return tables
+    .selectFrom("executions")
+    .select(["execution", "event_count as eventCount", "started_at as startedAt", "updated_at as updatedAt"])
     .where("instance", "=", keyOf(instanceId))
-    .where("execution", "=", execution)
-    .where("last_event_id", ">=", fromEventId)
-    .orderBy("key")
+    .unionAll(
+      tables
+        .selectFrom("instances")
+        .select(["execution", "last_event_id as eventCount", "started_at as startedAt", "updated_at as updatedAt"])
+        .where("id", "=", instanceId)
+        .where("started_at", "is not", null)
+        .$narrowType<{ startedAt: number }>(),
+    )
+    .orderBy("execution")
     .execute();
-  return rows.map((row) => row.body);
 }
 
 async function listWaits(

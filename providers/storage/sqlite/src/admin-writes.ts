@@ -4,6 +4,7 @@
 import type { PruneQuery } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
+import { prepareRemoveHistory } from "./history.ts";
 import { firstEnded } from "./schema.ts";
 
 /** The writing verbs of the admin side. */
@@ -27,9 +28,8 @@ export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
 /** The statements of pruning as text: tests ask SQLite for their plans. */
 export const pruneSql = {
   endedRoots: `SELECT id FROM instances WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < ? ORDER BY ended_at`,
-  continued: "SELECT key, execution FROM instances WHERE execution > 1 AND execution > ?",
-  oldExecutions: "SELECT count(DISTINCT execution) FROM history WHERE instance = ? AND execution <= ?",
-  deleteExecutions: "DELETE FROM history WHERE instance = ? AND execution <= ?",
+  oldExecutions: `SELECT e.instance, e.execution FROM executions e CROSS JOIN instances i ON i.key = e.instance
+    WHERE e.execution <= i.execution - ?`,
 };
 
 interface TreeRow {
@@ -48,7 +48,13 @@ export function prepareAdminWrites(db: Database): AdminWrites {
   );
   const reopen = db.prepare<[number, number]>(
     `UPDATE instances SET status = 0, execution = execution + 1, last_event_id = 0, version = NULL, unsettled = 0,
-       attempts = 0, owner = NULL, ended_at = NULL, output = NULL, error = NULL, updated_at = ? WHERE key = ?`,
+       attempts = 0, last_chunk = NULL, started_at = NULL, ended_at = NULL, output = NULL, error = NULL, updated_at = ?
+     WHERE key = ?`,
+  );
+  const close = db.prepare<[number]>(
+    `INSERT INTO executions (instance, execution, last_chunk, event_count, started_at, updated_at)
+     SELECT key, execution, last_chunk, last_event_id, started_at, updated_at FROM instances
+     WHERE key = ? AND last_chunk IS NOT NULL`,
   );
   const insertMessage = db.prepare<[number, number, string]>(
     "INSERT INTO messages (instance, at, body) VALUES (?, ?, ?)",
@@ -62,6 +68,7 @@ export function prepareAdminWrites(db: Database): AdminWrites {
       const row = find.get(instanceId);
       if (row === undefined) return "unknown";
       if (row.status < firstEnded) return "running";
+      close.run(row.key);
       reopen.run(at, row.key);
       insertMessage.run(row.key, at, body);
       return "restarted";
@@ -101,7 +108,13 @@ function prepareRemoveTree(db: Database): (rootId: string, force: boolean, chang
   const tree = db.prepare<[string], TreeRow>(
     `${treeSql} SELECT i.key, i.id, i.status FROM tree JOIN instances i ON i.key = tree.key`,
   );
-  const ofInstance = ["history", "messages", "message_keys", "timers", "work", "waits", "state", "outputs"].map(
+  const executions = db
+    .prepare<[number, number], number>(
+      "SELECT execution FROM instances WHERE key = ? UNION ALL SELECT execution FROM executions WHERE instance = ?",
+    )
+    .pluck();
+  const removeHistory = prepareRemoveHistory(db);
+  const ofInstance = ["executions", "messages", "message_keys", "timers", "work", "waits", "state", "outputs"].map(
     (table) => db.prepare<[number]>(`DELETE FROM ${table} WHERE instance = ?`),
   );
   const deletePayloads = db.prepare<[number]>("DELETE FROM payloads WHERE root = ?");
@@ -111,6 +124,7 @@ function prepareRemoveTree(db: Database): (rootId: string, force: boolean, chang
     const rows = tree.all(rootId);
     if (!force && rows.some((row) => row.status < firstEnded)) return false;
     for (const { key, id } of rows) {
+      for (const execution of executions.all(key, key)) removeHistory(key, execution);
       for (const statement of ofInstance) statement.run(key);
       deletePayloads.run(key);
       deleteInstance.run(key);
@@ -125,9 +139,9 @@ function preparePrune(
   removeTree: (rootId: string, force: boolean, change: ChangeSet) => boolean,
 ): AdminWrites["prune"] {
   const endedRoots = db.prepare<[number], string>(pruneSql.endedRoots).pluck();
-  const continued = db.prepare<[number], { key: number; execution: number }>(pruneSql.continued);
-  const oldExecutions = db.prepare<[number, number], number>(pruneSql.oldExecutions).pluck();
-  const deleteExecutions = db.prepare<[number, number]>(pruneSql.deleteExecutions);
+  const oldExecutions = db.prepare<[number], { instance: number; execution: number }>(pruneSql.oldExecutions);
+  const removeHistory = prepareRemoveHistory(db);
+  const removeExecution = db.prepare<[number, number]>("DELETE FROM executions WHERE instance = ? AND execution = ?");
 
   const pruneTrees = db.transaction((endedBefore: number, limit: number, change: ChangeSet) => {
     let trees = 0;
@@ -139,14 +153,12 @@ function preparePrune(
     return trees;
   });
   const pruneExecutions = db.transaction((keep: number) => {
-    let executions = 0;
-    for (const { key, execution } of continued.all(keep)) {
-      const old = oldExecutions.get(key, execution - keep) ?? 0;
-      if (old === 0) continue;
-      deleteExecutions.run(key, execution - keep);
-      executions += old;
+    const old = oldExecutions.all(keep);
+    for (const { instance, execution } of old) {
+      removeHistory(instance, execution);
+      removeExecution.run(instance, execution);
     }
-    return executions;
+    return old.length;
   });
 
   return ({ endedBefore, keepExecutions, limit }, change) => ({

@@ -3,8 +3,8 @@
  * next step, and `PRAGMA user_version` counts those that a file has had.
  *
  * Every index is paid for on the hot path, so each names the statement that cannot do without it. The columns an
- * ordinary turn writes (`last_event_id`, `unsettled`, `attempts`, `blocked`, `blocked_builds`, `updated_at`) are in no
- * index that holds owned instances.
+ * ordinary turn writes (`last_event_id`, `last_chunk`, `unsettled`, `attempts`, `blocked`, `updated_at`) are in no index that
+ * holds owned instances.
  */
 
 /** Marks a file as ours in its header: "Stet" in ASCII. */
@@ -18,7 +18,8 @@ export const firstEnded = 2;
 
 const firstStep = `
   -- Small and hot. Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
-  -- root is NULL for the top of a tree, which is its own root.
+  -- root is NULL for the top of a tree, which is its own root. last_chunk is the end of the current history,
+  -- earlier_chunk what it was before the last commit.
   CREATE TABLE instances (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     root INTEGER,
@@ -27,10 +28,13 @@ const firstStep = `
     status INTEGER NOT NULL,
     execution INTEGER NOT NULL,
     last_event_id INTEGER NOT NULL,
+    last_chunk INTEGER,
+    earlier_chunk INTEGER,
     unsettled INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    started_at INTEGER,
     ended_at INTEGER,
     id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
@@ -50,21 +54,31 @@ const firstStep = `
   CREATE INDEX instances_parent ON instances (parent) WHERE parent IS NOT NULL;
   -- listing by status, stats
   CREATE INDEX instances_status ON instances (status);
-  -- prune: roots by the time of their end; instances with older executions
+  -- prune: roots by the time of their end
   CREATE INDEX instances_ended ON instances (ended_at) WHERE ended_at IS NOT NULL AND parent IS NULL;
-  CREATE INDEX instances_continued ON instances (execution) WHERE execution > 1;
 
-  -- Appended by rowid, one row a chunk, one narrow index.
+  -- Appended by rowid and in no index: an index entry of each chunk would land on another page than the chunk before,
+  -- and with many long histories every commit would write such a page. Instead each chunk knows the one before it in
+  -- its execution, and the instance knows its last.
   CREATE TABLE history (
     key INTEGER PRIMARY KEY,
+    previous INTEGER,
     instance INTEGER NOT NULL,
     execution INTEGER NOT NULL,
     first_event_id INTEGER NOT NULL,
-    last_event_id INTEGER NOT NULL,
-    at INTEGER NOT NULL,
     body TEXT NOT NULL
   );
-  CREATE INDEX history_of ON history (instance, execution);
+
+  -- Executions that are over. The current one is in the row of its instance.
+  CREATE TABLE executions (
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    last_chunk INTEGER NOT NULL,
+    event_count INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (instance, execution)
+  ) WITHOUT ROWID;
 
   -- The inbox: what is visible at once, in the order of its keys.
   CREATE TABLE messages (

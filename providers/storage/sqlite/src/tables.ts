@@ -12,6 +12,7 @@ interface InstancesTable {
   readonly last_event_id: number;
   readonly created_at: number;
   readonly updated_at: number;
+  readonly started_at: number | null;
   readonly id: string;
   readonly name: string;
   readonly version: string | null;
@@ -22,14 +23,12 @@ interface InstancesTable {
   readonly output: string | null;
 }
 
-interface HistoryTable {
-  readonly key: number;
+interface ExecutionsTable {
   readonly instance: number;
   readonly execution: number;
-  readonly first_event_id: number;
-  readonly last_event_id: number;
-  readonly at: number;
-  readonly body: string;
+  readonly event_count: number;
+  readonly started_at: number;
+  readonly updated_at: number;
 }
 
 interface WaitsTable {
@@ -73,7 +72,7 @@ interface WorkTable {
 /** The tables that the admin side reads, with the columns it reads. */
 export interface Tables {
   readonly instances: InstancesTable;
-  readonly history: HistoryTable;
+  readonly executions: ExecutionsTable;
   readonly waits: WaitsTable;
   readonly state: StateTable;
   readonly outputs: OutputsTable;

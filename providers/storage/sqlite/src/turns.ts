@@ -2,6 +2,7 @@
 import type { InstanceKey, StoredPayload, WorkerKey } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
+import { prepareReadHistory } from "./history.ts";
 
 /** The smaller verbs of turns. */
 export interface Turns {
@@ -13,7 +14,6 @@ export interface Turns {
 
 /** Their statements as text: tests ask SQLite for their plans. */
 export const turnsSql = {
-  history: "SELECT body FROM history WHERE instance = ? AND execution = ? ORDER BY key",
   payloads: `SELECT p.digest, p.body FROM json_each(?) AS wanted CROSS JOIN payloads p
     ON p.root = (SELECT key FROM instances WHERE id = ?) AND p.digest = wanted.value`,
   work: "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
@@ -22,7 +22,7 @@ export const turnsSql = {
 
 /** Prepares them for a connection. */
 export function prepareTurns(db: Database): Turns {
-  const history = db.prepare<[InstanceKey, number], string>(turnsSql.history).pluck();
+  const readHistory = prepareReadHistory(db);
   const payloads = db.prepare<[string, string], StoredPayload>(turnsSql.payloads);
   const work = db.prepare<[InstanceKey, number], number>(turnsSql.work).pluck();
   const release = db.prepare<[InstanceKey, WorkerKey]>(turnsSql.release);
@@ -30,7 +30,7 @@ export function prepareTurns(db: Database): Turns {
     for (const key of keys) if (release.run(key, worker).changes > 0) change.turns = true;
   });
   return {
-    readHistory: (key, execution) => history.all(key, execution),
+    readHistory: (key, execution) => readHistory({ instance: key, execution, from: 0 }),
     readPayloads: (rootId, digests) => (digests.length === 0 ? [] : payloads.all(JSON.stringify(digests), rootId)),
     readWork: (key, execution) => work.all(key, execution),
     releaseInstances: (worker, keys, change) => {

@@ -13,9 +13,9 @@ import type {
   WorkerKey,
 } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
-import { insertWorkSql, workValues, type WorkValues } from "./commit-turns.ts";
 import { readThenWrite, type Database } from "./database.ts";
 import type { Mail } from "./messages.ts";
+import { insertWorkSql, workValues, type WorkValues } from "./turn-parts.ts";
 
 /** The verbs of work. */
 export interface Work {

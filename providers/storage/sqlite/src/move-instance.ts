@@ -1,0 +1,135 @@
+/**
+ * The instance row and the history of a commit. The row moves in one statement that also checks owner and position
+ * (S1), and only the columns that the turn changes are in it: an index costs only the turns that touch its column.
+ *
+ * Chunks are chained: the update keeps the end of the chain as it was in `earlier_chunk`, where the append finds it.
+ */
+import type { HistoryChunk, InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
+import type { Database } from "./database.ts";
+import { statuses } from "./schema.ts";
+
+type Value = string | number | null;
+
+/** Moves an instance and appends its history from the key `chunk` on. They answer false when the check failed. */
+export interface MoveInstance {
+  /** One more chunk of an execution that goes on, owned as before. */
+  advance(worker: WorkerKey, turn: TurnCommit, chunk: number): boolean;
+  /** Any turn. */
+  move(worker: WorkerKey, turn: TurnCommit, chunk: number): boolean;
+}
+
+const check = "WHERE key = ? AND owner = ? AND last_event_id = ? AND execution = ?";
+
+/** The statements as text: tests ask SQLite for their plans. */
+export const moveSql = {
+  advance: `UPDATE instances SET earlier_chunk = last_chunk, last_chunk = ?, last_event_id = ?, unsettled = ?,
+    attempts = 0, blocked = NULL, blocked_builds = NULL, updated_at = ? ${check}`,
+  append: `INSERT INTO history (key, previous, instance, execution, first_event_id, body)
+    VALUES (?, (SELECT earlier_chunk FROM instances WHERE key = ?), ?, ?, ?, ?)`,
+};
+
+/** Prepares it for a connection. */
+export function prepareMove(db: Database): MoveInstance {
+  const advance = db.prepare<[number, number, number, number, InstanceKey, WorkerKey, number, number]>(moveSql.advance);
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, string]>(moveSql.append);
+  const appendHistory = prepareAppend(db);
+  const updates = new Map<string, ReturnType<typeof prepareUpdate>>();
+  const prepareUpdate = (columns: string) => db.prepare<unknown[]>(`UPDATE instances SET ${columns} ${check}`);
+
+  return {
+    advance(worker, turn, chunk) {
+      const { key, execution, expectedEventId, at } = turn;
+      const { firstEventId, lastEventId, body } = turn.history[0]!;
+      const unsettled = turn.unsettled ? 1 : 0;
+      const moved = advance.run(chunk, lastEventId, unsettled, at, key, worker, expectedEventId, execution).changes > 0;
+      if (moved) append.run(chunk, key, key, execution, firstEventId, body);
+      return moved;
+    },
+
+    move(worker, turn, chunk) {
+      const { key, execution, expectedEventId } = turn;
+      const { columns, values } = changedColumns(turn, chunk);
+      let update = updates.get(columns);
+      if (update === undefined) updates.set(columns, (update = prepareUpdate(columns)));
+      const moved = update.run(...values, key, worker, expectedEventId, execution).changes > 0;
+      if (moved && turn.blocked === undefined) appendHistory(turn, chunk);
+      return moved;
+    },
+  };
+}
+
+/** The SET list of a turn, the same text for turns of the same kind, and its values. */
+function changedColumns(turn: TurnCommit, chunk: number): { columns: string; values: Value[] } {
+  const { history, ended, blocked, version, customStatus, at } = turn;
+  let columns = "updated_at = ?, unsettled = ?";
+  const values: Value[] = [at, turn.unsettled && ended === undefined ? 1 : 0];
+  const set = (column: string, value: Value): void => {
+    columns += `, ${column}`;
+    values.push(value);
+  };
+
+  if (!turn.keep || ended !== undefined || blocked !== undefined) columns += ", owner = NULL";
+  if (blocked !== undefined) {
+    // Builds add up: two that cannot run an instance must not hand it back and forth.
+    set("blocked = ?", blocked.error);
+    set("blocked_builds = json_insert(coalesce(blocked_builds, '[]'), '$[#]', ?)", blocked.buildId);
+    return { columns, values };
+  }
+  columns += ", attempts = 0, blocked = NULL, blocked_builds = NULL";
+  const last = history[history.length - 1];
+  if (last !== undefined) {
+    columns += ", earlier_chunk = last_chunk";
+    set("last_chunk = ?", chunk + history.length - 1);
+    set("last_event_id = ?", last.lastEventId);
+    if (last.execution !== turn.execution) set("execution = ?", last.execution);
+    // Nothing has happened before its first history: what was pending is running now.
+    if (turn.expectedEventId === 0) {
+      set("started_at = ?", at);
+      if (ended === undefined) set("status = ?", statuses.indexOf("running"));
+    }
+  }
+  if (version !== undefined) set("version = ?", version);
+  if (customStatus !== undefined) set("custom_status = ?", customStatus);
+  if (ended !== undefined) {
+    set("status = ?", statuses.indexOf(ended.status));
+    set("ended_at = ?", at);
+    set("output = ?", ended.output ?? null);
+    set("error = ?", ended.error ?? null);
+  }
+  return { columns, values };
+}
+
+/** Appends the chunks of a turn, and closes the executions that it leaves. */
+function prepareAppend(db: Database): (turn: TurnCommit, chunk: number) => void {
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, string]>(moveSql.append);
+  const begin = db.prepare<[number, InstanceKey, number, number, string]>(
+    "INSERT INTO history (key, instance, execution, first_event_id, body) VALUES (?, ?, ?, ?, ?)",
+  );
+  const follow = db.prepare<[number, number, InstanceKey, number, number, string]>(
+    "INSERT INTO history (key, previous, instance, execution, first_event_id, body) VALUES (?, ?, ?, ?, ?, ?)",
+  );
+  const close = db.prepare<[number, number, number, number, InstanceKey]>(
+    `INSERT INTO executions (instance, execution, last_chunk, event_count, started_at, updated_at)
+     SELECT key, ?, ?, ?, started_at, ? FROM instances WHERE key = ?`,
+  );
+  const startAt = db.prepare<[number, InstanceKey]>("UPDATE instances SET started_at = ? WHERE key = ?");
+
+  return (turn, firstChunk) => {
+    const { key, execution, at } = turn;
+    let before: HistoryChunk | undefined;
+    let chunk = firstChunk;
+    for (const each of turn.history) {
+      if (before === undefined) {
+        append.run(chunk, key, key, execution, each.firstEventId, each.body);
+      } else if (each.execution === before.execution) {
+        follow.run(chunk, chunk - 1, key, each.execution, each.firstEventId, each.body);
+      } else {
+        close.run(before.execution, chunk - 1, before.lastEventId, at, key);
+        startAt.run(at, key);
+        begin.run(chunk, key, each.execution, each.firstEventId, each.body);
+      }
+      before = each;
+      chunk++;
+    }
+  };
+}

@@ -1,0 +1,96 @@
+/** What a turn writes beside its instance, its history and its mail. An empty part costs nothing. */
+import type { InstanceKey, OutgoingWork, TurnCommit, WorkerKey } from "@stet/core";
+import type { ChangeSet } from "./changes.ts";
+import type { Database } from "./database.ts";
+
+/** The parts of a commit. */
+export interface TurnParts {
+  write(turn: TurnCommit): void;
+  /** Tells of a turn that others can see. */
+  note(turn: TurnCommit, change: ChangeSet): void;
+}
+
+/** Writes one work row. An earlier row of the same request goes, and with it whoever runs it loses it. */
+export const insertWorkSql = `INSERT OR REPLACE INTO work
+  (instance, execution, event_id, kind, name, tag, session, visible_at, attempts, heartbeat, failure, body, owner)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** What {@link insertWorkSql} takes. */
+export type WorkValues = (string | number | null)[];
+
+/** A work item as {@link insertWorkSql} takes it. */
+export function workValues(instance: InstanceKey, work: OutgoingWork, owner: WorkerKey | null): WorkValues {
+  const { execution, eventId, kind, name, attempts, body } = work;
+  const { tag = null, session = null, visibleAt = 0, heartbeat = null, failure = null } = work;
+  return [instance, execution, eventId, kind, name, tag, session, visibleAt, attempts, heartbeat, failure, body, owner];
+}
+
+/** Deleting by request, by execution and by instance, where rows belong to requests. */
+const ofRequests = ["timers", "work", "waits"] as const;
+
+/** Prepares them for a connection. */
+export function prepareTurnParts(db: Database): TurnParts {
+  const idOf = db.prepare<[InstanceKey], string>("SELECT id FROM instances WHERE key = ?").pluck();
+  const consumeMessage = db.prepare("DELETE FROM messages WHERE key = ? AND instance = ?");
+  const consumeTimer = db.prepare("DELETE FROM timers WHERE instance = ? AND execution = ? AND event_id = ?");
+  const settle = ofRequests.map((table) =>
+    db.prepare(`DELETE FROM ${table} WHERE instance = ? AND execution = ? AND event_id = ?`),
+  );
+  const close = ofRequests.map((table) => db.prepare(`DELETE FROM ${table} WHERE instance = ? AND execution < ?`));
+  const drop = ["messages", ...ofRequests].map((table) => db.prepare(`DELETE FROM ${table} WHERE instance = ?`));
+  const insertPayload = db.prepare(
+    `INSERT INTO payloads (root, digest, body) SELECT coalesce(root, key), ?, ? FROM instances WHERE key = ?
+     ON CONFLICT DO NOTHING`,
+  );
+  const insertTimer = db.prepare(
+    "INSERT OR REPLACE INTO timers (instance, execution, event_id, fire_at, body) VALUES (?, ?, ?, ?, ?)",
+  );
+  const insertWork = db.prepare<WorkValues>(insertWorkSql);
+  const setState = db.prepare("INSERT OR REPLACE INTO state (instance, name, value) VALUES (?, ?, ?)");
+  const deleteState = db.prepare("DELETE FROM state WHERE instance = ? AND name = ?");
+  const insertOutput = db.prepare("INSERT INTO outputs (instance, at, body) VALUES (?, ?, ?)");
+  const insertWait = db.prepare(
+    `INSERT OR REPLACE INTO waits (instance, execution, event_id, name, details, since, timeout_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  );
+
+  /** What is for whoever looks at the instance, whether it goes on or has ended. */
+  const publish = ({ key, payloads, state, outputs }: TurnCommit): void => {
+    for (const payload of payloads) insertPayload.run(payload.digest, payload.body, key);
+    for (const change of state) {
+      if (change.value === undefined) deleteState.run(key, change.key);
+      else setState.run(key, change.key, change.value);
+    }
+    for (const output of outputs) insertOutput.run(key, output.at, output.body);
+  };
+
+  return {
+    write(turn) {
+      publish(turn);
+      const { key, history } = turn;
+      if (turn.ended !== undefined) {
+        for (const statement of drop) statement.run(key);
+        return;
+      }
+      for (const consumed of turn.consumed) {
+        if (typeof consumed === "number") consumeMessage.run(consumed, key);
+        else consumeTimer.run(key, ...consumed.split("."));
+      }
+      const execution = history[history.length - 1]?.execution ?? turn.execution;
+      if (execution > turn.execution) {
+        for (const statement of close) statement.run(key, execution);
+      } else {
+        for (const eventId of turn.settled) for (const statement of settle) statement.run(key, execution, eventId);
+      }
+      for (const timer of turn.timers) insertTimer.run(key, execution, timer.eventId, timer.fireAt, timer.body);
+      for (const work of turn.work) insertWork.run(...workValues(key, work, null));
+      for (const { eventId, name, details = null, since, timeoutAt = null } of turn.waits) {
+        insertWait.run(key, execution, eventId, name, details, since, timeoutAt);
+      }
+    },
+
+    note(turn, change) {
+      change.instances.push(idOf.get(turn.key)!);
+    },
+  };
+}
