@@ -11,7 +11,7 @@ const lastChunk = `SELECT CASE WHEN i.execution = :execution THEN i.last_chunk
 export const historySql = {
   /** Newest first, as a chain is walked. */
   read: `WITH RECURSIVE chain (previous, first_event_id, body) AS (
-      SELECT previous, first_event_id, body FROM history WHERE key = (${lastChunk})
+      SELECT previous, first_event_id, body FROM history WHERE key = (${lastChunk}) AND last_event_id >= :from
       UNION ALL
       SELECT h.previous, h.first_event_id, h.body FROM chain CROSS JOIN history h ON h.key = chain.previous
       WHERE chain.first_event_id > :from)

@@ -24,14 +24,14 @@ const check = "WHERE key = ? AND owner = ? AND last_event_id = ? AND execution =
 export const moveSql = {
   advance: `UPDATE instances SET earlier_chunk = last_chunk, last_chunk = ?, last_event_id = ?, unsettled = ?,
     attempts = 0, blocked = NULL, blocked_builds = NULL, updated_at = ? ${check}`,
-  append: `INSERT INTO history (key, previous, instance, execution, first_event_id, body)
-    VALUES (?, (SELECT earlier_chunk FROM instances WHERE key = ?), ?, ?, ?, ?)`,
+  append: `INSERT INTO history (key, previous, instance, execution, first_event_id, last_event_id, body)
+    VALUES (?, (SELECT earlier_chunk FROM instances WHERE key = ?), ?, ?, ?, ?, ?)`,
 };
 
 /** Prepares it for a connection. */
 export function prepareMove(db: Database): MoveInstance {
   const advance = db.prepare<[number, number, number, number, InstanceKey, WorkerKey, number, number]>(moveSql.advance);
-  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, string]>(moveSql.append);
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(moveSql.append);
   const appendHistory = prepareAppend(db);
   const updates = new Map<string, ReturnType<typeof prepareUpdate>>();
   const prepareUpdate = (columns: string) => db.prepare<unknown[]>(`UPDATE instances SET ${columns} ${check}`);
@@ -42,7 +42,7 @@ export function prepareMove(db: Database): MoveInstance {
       const { firstEventId, lastEventId, body } = turn.history[0]!;
       const unsettled = turn.unsettled ? 1 : 0;
       const moved = advance.run(chunk, lastEventId, unsettled, at, key, worker, expectedEventId, execution).changes > 0;
-      if (moved) append.run(chunk, key, key, execution, firstEventId, body);
+      if (moved) append.run(chunk, key, key, execution, firstEventId, lastEventId, body);
       return moved;
     },
 
@@ -101,12 +101,12 @@ function changedColumns(turn: TurnCommit, chunk: number): { columns: string; val
 
 /** Appends the chunks of a turn, and closes the executions that it leaves. */
 function prepareAppend(db: Database): (turn: TurnCommit, chunk: number) => void {
-  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, string]>(moveSql.append);
-  const begin = db.prepare<[number, InstanceKey, number, number, string]>(
-    "INSERT INTO history (key, instance, execution, first_event_id, body) VALUES (?, ?, ?, ?, ?)",
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(moveSql.append);
+  const begin = db.prepare<[number, InstanceKey, number, number, number, string]>(
+    "INSERT INTO history (key, instance, execution, first_event_id, last_event_id, body) VALUES (?, ?, ?, ?, ?, ?)",
   );
-  const follow = db.prepare<[number, number, InstanceKey, number, number, string]>(
-    "INSERT INTO history (key, previous, instance, execution, first_event_id, body) VALUES (?, ?, ?, ?, ?, ?)",
+  const follow = db.prepare<[number, number, InstanceKey, number, number, number, string]>(
+    "INSERT INTO history (key, previous, instance, execution, first_event_id, last_event_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
   );
   const close = db.prepare<[number, number, number, number, InstanceKey]>(
     `INSERT INTO executions (instance, execution, last_chunk, event_count, started_at, updated_at)
@@ -120,13 +120,13 @@ function prepareAppend(db: Database): (turn: TurnCommit, chunk: number) => void 
     let chunk = firstChunk;
     for (const each of turn.history) {
       if (before === undefined) {
-        append.run(chunk, key, key, execution, each.firstEventId, each.body);
+        append.run(chunk, key, key, execution, each.firstEventId, each.lastEventId, each.body);
       } else if (each.execution === before.execution) {
-        follow.run(chunk, chunk - 1, key, each.execution, each.firstEventId, each.body);
+        follow.run(chunk, chunk - 1, key, each.execution, each.firstEventId, each.lastEventId, each.body);
       } else {
         close.run(before.execution, chunk - 1, before.lastEventId, at, key);
         startAt.run(at, key);
-        begin.run(chunk, key, each.execution, each.firstEventId, each.body);
+        begin.run(chunk, key, each.execution, each.firstEventId, each.lastEventId, each.body);
       }
       before = each;
       chunk++;

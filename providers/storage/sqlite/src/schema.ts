@@ -66,6 +66,7 @@ const firstStep = `
     instance INTEGER NOT NULL,
     execution INTEGER NOT NULL,
     first_event_id INTEGER NOT NULL,
+    last_event_id INTEGER NOT NULL,
     body TEXT NOT NULL
   );
 
