@@ -1,11 +1,62 @@
 /** The public names of `@stet/core`, grouped by who needs them. */
 
-// Vocabulary
-export * from "./events.ts";
-export * from "./messages.ts";
-export * from "./errors.ts";
+// Authors of orchestrations and activities
+export { activity, orchestration } from "./definitions.ts";
+export type {
+  Activity,
+  ActivityCallOptions,
+  ActivityContext,
+  ActivityDefinitionOptions,
+  ActivityOptions,
+  AnyActivity,
+  AnyOrchestration,
+  CallArguments,
+  ContinueAsNewOptions,
+  Orchestration,
+  OrchestrationClient,
+  OrchestrationContext,
+  OrchestrationOptions,
+  OrchestrationState,
+  StartOptions,
+  SubOrchestrationOptions,
+  WaitOptions,
+} from "./context.ts";
+export type { DurablePromise, Winner } from "./durable-promise.ts";
+export type { LlmOperations, LlmOptions, Prompt } from "./llm/operations.ts";
+export type { RetryPolicy } from "./retry.ts";
 export type { Duration } from "./duration.ts";
-export { canonicalHash, canonicalJson, samePayload, type Payload } from "./payload.ts";
+export type { Schema, SchemaIssue, SchemaVerdict } from "./schema.ts";
+
+// Services
+export { Runtime, type RuntimeOptions, type ShutdownOptions } from "./runtime.ts";
+export {
+  Client,
+  type ClientOptions,
+  type ClientStats,
+  type InstancePage,
+  type ListOptions,
+  type PendingWait,
+  type PruneOptions,
+} from "./client.ts";
+export type {
+  InstanceHandle,
+  InstanceState,
+  InstanceStatusReport,
+  OutputRow,
+  RaiseEventOptions,
+  StartInstanceOptions,
+  WaitingFor,
+} from "./instance-handle.ts";
+export type { LlmTable } from "./llm/llm-dispatcher.ts";
+export { aesGcm, type AesGcmOptions } from "./aes-gcm.ts";
+
+// Errors
+export * from "./errors.ts";
+
+// History
+export * from "./events.ts";
+export type { AnswerBody, AnswerMessage, Message, StartMessage, WorkItem } from "./messages.ts";
+export { canonicalHash, canonicalJson, type Payload, samePayload } from "./payload.ts";
 export type * from "./llm/conversation.ts";
 
 // Seams

@@ -1,2 +1,21 @@
-/** What the other packages of this house use and nobody else is promised. */
+/**
+ * Names for the house's own packages and test tools. They may change in any release.
+ */
+export { advance, Course } from "./course.ts";
+export { Execution, type ExecutionEnvironment, type ExecutionHeader } from "./execution.ts";
+export { differenceOf, describe } from "./nondeterminism.ts";
+export {
+  foreknowledgeOf,
+  HistoryFeed,
+  type PromptDrift,
+  replay,
+  type ReplayJob,
+  type ReplayOutcome,
+} from "./replay.ts";
+export { type Incoming, TurnFeed, type TurnEffects, type TurnInput } from "./turn.ts";
+export { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
+export { Registry } from "./registry.ts";
+export { TextCodec, type PayloadSink, type PayloadSource } from "./text-codec.ts";
+export { defaultPayloadLimit, toPayload } from "./to-payload.ts";
 export { durationMs } from "./duration.ts";
+export { waitingForOf } from "./waiting-for.ts";

@@ -7,8 +7,12 @@ import type { Payload } from "./payload.ts";
 export interface Clock {
   /** Epoch milliseconds. */
   now(): number;
-  /** Calls `fire` once, at `at` (epoch milliseconds) or soon after. Returns what cancels it. */
-  setTimer(at: number, fire: () => void): () => void;
+  /**
+   * Calls `fire` once, at `at` (epoch milliseconds) or soon after. Returns what cancels it.
+   *
+   * @param housekeeping - Whether it recurs for ever, so that a test that skips time must not wait for it.
+   */
+  setTimer(at: number, fire: () => void, housekeeping?: boolean): () => void;
 }
 
 /** Facts that go with a log line. */
@@ -24,8 +28,8 @@ export interface Logger {
 
 /** Where a sealed text belongs: it cannot be opened anywhere else. */
 export interface SealContext {
-  /** The instance at the top of the tree that the text is stored under. */
-  readonly rootId: string;
+  /** The instance at the top of the tree for history and payloads; the addressee for messages. */
+  readonly scopeId: string;
 }
 
 /** Changes payloads on their way to the store and back, for example to encrypt them. */

@@ -72,65 +72,65 @@ export class TextCodec {
   }
 
   /** An event, message or work item as text. Long texts go to `sink`; without one they stay. */
-  encode(record: object, rootId: string, sink?: PayloadSink): string {
+  encode(record: object, scopeId: string, sink?: PayloadSink): string {
     if (this.#codec === undefined) {
       const text = JSON.stringify(record);
       if ((sink === undefined || text.length <= longText) && !text.includes(marker)) return text;
     }
     const stored: Json = {};
     for (const [key, value] of Object.entries(record)) {
-      stored[key] = envelope.has(key) ? value : this.#store(key, value, rootId, sink);
+      stored[key] = envelope.has(key) ? value : this.#store(key, value, scopeId, sink);
     }
     return JSON.stringify(stored);
   }
 
   /** A bare value as text, for columns that hold one. */
-  encodeValue(value: Payload, rootId: string, sink?: PayloadSink): string {
-    return this.encode({ value }, rootId, sink);
+  encodeValue(value: Payload, scopeId: string, sink?: PayloadSink): string {
+    return this.encode({ value }, scopeId, sink);
   }
 
   /** The events of stored chunks. @throws HistoryCorruptError when they cannot be read. */
   async decodeHistory(
     chunks: readonly string[],
-    rootId: string,
+    scopeId: string,
     source: PayloadSource,
     what: string,
   ): Promise<HistoryEvent[]> {
     const events = chunks.flatMap((chunk) => this.#parse(chunk, what) as HistoryEvent[]);
     if (!chunks.some((chunk) => chunk.includes(marker))) return events;
-    return (await this.#revive([events], rootId, source, what))[0] as HistoryEvent[];
+    return (await this.#revive([events], scopeId, source, what))[0] as HistoryEvent[];
   }
 
   /** Records that `encode` wrote. @throws HistoryCorruptError when they cannot be read. */
   async decode<Record>(
     texts: readonly string[],
-    rootId: string,
+    scopeId: string,
     source: PayloadSource,
     what: string,
   ): Promise<Record[]> {
     const records = texts.map((text) => this.#parse(text, what));
     if (!texts.some((text) => text.includes(marker))) return records as Record[];
-    return (await this.#revive(records, rootId, source, what)) as Record[];
+    return (await this.#revive(records, scopeId, source, what)) as Record[];
   }
 
   /** A value that `encodeValue` wrote. */
-  async decodeValue(text: string, rootId: string, source: PayloadSource, what: string): Promise<Payload> {
-    const [record] = await this.decode<{ value: Payload }>([text], rootId, source, what);
+  async decodeValue(text: string, scopeId: string, source: PayloadSource, what: string): Promise<Payload> {
+    const [record] = await this.decode<{ value: Payload }>([text], scopeId, source, what);
     return (record as { value: Payload }).value;
   }
 
-  #store(key: string, value: unknown, rootId: string, sink: PayloadSink | undefined): unknown {
+  #store(key: string, value: unknown, scopeId: string, sink: PayloadSink | undefined): unknown {
     const codec = this.#codec;
-    const put = sink === undefined ? undefined : (text: string) => this.#put(text, rootId, sink);
+    const put = sink === undefined ? undefined : (text: string) => this.#put(text, scopeId, sink);
     const stored = key === "request" ? storedRequest(value as Json, put) : storedValue(value, put);
-    return codec === undefined ? stored : { [marker]: "sealed", text: codec.seal(JSON.stringify(stored), { rootId }) };
+    return codec === undefined ? stored : { [marker]: "sealed", text: codec.seal(JSON.stringify(stored), { scopeId }) };
   }
 
-  #put(text: string, rootId: string, sink: PayloadSink): unknown {
+  #put(text: string, scopeId: string, sink: PayloadSink): unknown {
     const codec = this.#codec;
-    const digest = codec === undefined ? sha256(text) : codec.digest(text, { rootId });
+    const digest = codec === undefined ? sha256(text) : codec.digest(text, { scopeId });
     if (!sink.has(digest))
-      sink.set(digest, { digest, body: codec === undefined ? text : codec.seal(text, { rootId }) });
+      sink.set(digest, { digest, body: codec === undefined ? text : codec.seal(text, { scopeId }) });
     return { [marker]: "ref", digest };
   }
 
@@ -142,37 +142,37 @@ export class TextCodec {
     }
   }
 
-  async #revive(records: readonly unknown[], rootId: string, source: PayloadSource, what: string): Promise<unknown[]> {
-    const opened = records.map((record) => this.#open(record, rootId, what));
+  async #revive(records: readonly unknown[], scopeId: string, source: PayloadSource, what: string): Promise<unknown[]> {
+    const opened = records.map((record) => this.#open(record, scopeId, what));
     const digests = new Set<string>();
     for (const record of opened) collectDigests(record, digests);
     const bodies = new Map<string, unknown>();
     for (const { digest, body } of await source([...digests])) {
-      const text = this.#codec === undefined ? body : this.#unseal(body, rootId, what);
+      const text = this.#codec === undefined ? body : this.#unseal(body, scopeId, what);
       bodies.set(digest, this.#parse(text, what));
     }
     return opened.map((record) => resolved(record, bodies, what));
   }
 
   /** The record with its sealed members opened, one level deep: sealing is never nested. */
-  #open(record: unknown, rootId: string, what: string): unknown {
-    if (Array.isArray(record)) return record.map((item) => this.#open(item, rootId, what));
+  #open(record: unknown, scopeId: string, what: string): unknown {
+    if (Array.isArray(record)) return record.map((item) => this.#open(item, scopeId, what));
     return Object.fromEntries(
       Object.entries(record as Json).map(([key, value]) => {
         if (!isMarker(value) || value[marker] !== "sealed") return [key, value];
-        return [key, this.#parse(this.#unseal(value["text"] as string, rootId, what), what)];
+        return [key, this.#parse(this.#unseal(value["text"] as string, scopeId, what), what)];
       }),
     );
   }
 
-  #unseal(text: string, rootId: string, what: string): string {
+  #unseal(text: string, scopeId: string, what: string): string {
     if (this.#codec === undefined) {
       throw new HistoryCorruptError(
         `Expected ${what} to be plain, got a sealed payload: configure the codec that sealed it`,
       );
     }
     try {
-      return this.#codec.open(text, { rootId });
+      return this.#codec.open(text, { scopeId });
     } catch (cause) {
       throw new HistoryCorruptError(`Expected codec ${this.#codec.name} to open ${what}, got ${String(cause)}`, {
         cause,

@@ -39,7 +39,7 @@ export function commitOf(
   const { at, codec, sink, work, unsettled, keep } = decisions;
   const { effects, closing, nextStart } = feed;
   const { rootId, instanceId } = execution;
-  const text = (message: Message) => codec.encode(message, rootId);
+  const text = (to: string, message: Message) => codec.encode(message, to);
   const value = (payload: Parameters<TextCodec["encodeValue"]>[0]) => codec.encodeValue(payload, rootId, sink);
   const ended = closing === undefined ? undefined : endingOf(closing, codec, rootId, sink);
   const version = nextStart?.event.version ?? (position.lastEventId === 0 ? execution.version : undefined);
@@ -56,12 +56,16 @@ export function commitOf(
     timers:
       ended !== undefined || nextStart !== undefined
         ? nothing
-        : mapped(effects.timers, (eventId, { fireAt, answer }) => ({ eventId, fireAt, body: text(answer) })),
+        : mapped(effects.timers, (eventId, { fireAt, answer }) => ({
+            eventId,
+            fireAt,
+            body: text(instanceId, answer),
+          })),
     settled: effects.settled,
     work,
     messages: effects.messages.map(({ instanceId: to, message }): OutgoingMessage => ({
       instanceId: to,
-      body: text(message),
+      body: text(to, message),
       at,
     })),
     starts: effects.starts.map(({ eventId, request }): OutgoingStart => {
@@ -127,7 +131,7 @@ function mapped<Key, Value, Result>(
 function startOf(
   request: TurnFeed["effects"]["starts"][number]["request"],
   at: number,
-  text: (message: Message) => string,
+  text: (to: string, message: Message) => string,
   parent: StartMessage["parent"],
 ): OutgoingStart {
   const { name, version, instanceId, input, labels } = request;
@@ -150,13 +154,18 @@ function startOf(
     name,
     ...(version !== undefined && { version }),
     ...(labels !== undefined && { labels }),
-    body: text(start),
+    body: text(instanceId, start),
     at,
     ...(parent !== undefined && {
       parentId: parent.instanceId,
       ifExists: {
         instanceId: parent.instanceId,
-        body: text({ kind: "SubOrchestrationFailed", source: parent.eventId, execution: parent.execution, error }),
+        body: text(parent.instanceId, {
+          kind: "SubOrchestrationFailed",
+          source: parent.eventId,
+          execution: parent.execution,
+          error,
+        }),
         at,
       },
     }),

@@ -121,7 +121,7 @@ export class TurnDispatcher {
       owned.arrived.push(answer);
       this.#ready.add(owned);
       this.#schedule();
-    } else void this.#sendToInbox(instanceId, owned?.rootId ?? instanceId, [answer]);
+    } else void this.#sendToInbox(instanceId, [answer]);
   }
 
   /** A request that was held here has a row now. */
@@ -255,7 +255,7 @@ export class TurnDispatcher {
     try {
       const what = `a message to instance ${turn.instanceId}`;
       const texts = stored.map(({ body }) => body);
-      const messages = await codec.decode<Message>(texts, turn.rootId, source, what);
+      const messages = await codec.decode<Message>(texts, turn.instanceId, source, what);
       return messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key }));
     } catch (error) {
       await this.#block(turn, error);
@@ -403,15 +403,15 @@ export class TurnDispatcher {
   }
 
   #forgetOwned(owned: Owned): void {
-    const { instanceId, rootId, arrived } = owned;
+    const { instanceId, arrived } = owned;
     if (this.#owned.get(instanceId) === owned) this.#owned.delete(instanceId);
     this.#ready.delete(owned);
-    if (arrived.length > 0) void this.#sendToInbox(instanceId, rootId, arrived);
+    if (arrived.length > 0) void this.#sendToInbox(instanceId, arrived);
   }
 
-  async #sendToInbox(instanceId: string, rootId: string, answers: readonly AnswerMessage[]): Promise<void> {
+  async #sendToInbox(instanceId: string, answers: readonly AnswerMessage[]): Promise<void> {
     const { storage, codec, clock, patience } = this.#environment;
-    const messages = answers.map((answer) => ({ instanceId, body: codec.encode(answer, rootId), at: clock.now() }));
+    const messages = answers.map((answer) => ({ instanceId, body: codec.encode(answer, instanceId), at: clock.now() }));
     await patience.until("send answers", () => storage.sendMessages(messages));
   }
 

@@ -320,7 +320,7 @@ export class WorkDispatcher {
   /** The answer goes home: through the turn of the owner, or through the store when there is a row (W2). */
   #answer(job: Job, body: AnswerBody): void {
     const { item, row } = job;
-    const { instanceId, execution, rootId } = item;
+    const { instanceId, execution } = item;
     const answer: AnswerMessage = { ...body, execution };
     if (row === undefined) {
       this.#done(job);
@@ -328,7 +328,7 @@ export class WorkDispatcher {
       return;
     }
     const { storage, codec, clock, worker, patience } = this.#environment;
-    const message = { instanceId, body: codec.encode(answer, rootId), at: clock.now() };
+    const message = { instanceId, body: codec.encode(answer, instanceId), at: clock.now() };
     void patience
       .until("complete work", () => storage.completeWork(worker(), [{ key: row, message }]))
       .finally(() => this.#done(job));
@@ -406,7 +406,7 @@ export class WorkDispatcher {
         error: failure,
         execution,
       };
-      const message = { instanceId, body: codec.encode(answer, rootId), at: this.#environment.clock.now() };
+      const message = { instanceId, body: codec.encode(answer, instanceId), at: this.#environment.clock.now() };
       await this.#environment.patience.until("refuse damaged work", () =>
         storage.completeWork(worker(), [{ key, message }]),
       );

@@ -1,0 +1,354 @@
+/**
+ * The client: starts, watches and manages instances through the store alone. Services that run no orchestrations
+ * themselves need nothing else; a runtime has one too.
+ */
+import { randomUUID } from "node:crypto";
+import type { AnyOrchestration, OrchestrationClient } from "./context.ts";
+import { assertInstanceId, assertName, assertVersion } from "./definitions.ts";
+import { durationMs, type Duration } from "./duration.ts";
+import { ConfigurationError, InstanceError } from "./errors.ts";
+import type { Labels, OrchestrationStarted } from "./events.ts";
+import { type ClientMeans, Handle, stateOf, unknown } from "./handle.ts";
+import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./instance-handle.ts";
+import { InstanceWatcher } from "./instance-watcher.ts";
+import type { StartMessage } from "./messages.ts";
+import { assertLabels } from "./orchestration-context.ts";
+import type { Payload } from "./payload.ts";
+import type { Clock, PayloadCodec } from "./ports.ts";
+import { assertValid } from "./schema.ts";
+import type { ExecutionRecord, InstanceStatus, StorageStats } from "./storage-admin.ts";
+import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from "./storage.ts";
+import { systemClock } from "./system-ports.ts";
+import { TextCodec } from "./text-codec.ts";
+import { defaultPayloadLimit, toPayload } from "./to-payload.ts";
+
+/** Options of a client. */
+export interface ClientOptions {
+  readonly storage: StorageProvider;
+  /** The codec the runtimes use. */
+  readonly codec?: PayloadCodec;
+  /** @default the system's */
+  readonly clock?: Clock;
+  /** Largest payload in bytes. @default 4 MiB */
+  readonly payloadLimit?: number;
+}
+
+/** Which instances to list. All conditions must hold. */
+export interface ListOptions {
+  readonly status?: InstanceState["status"] | readonly InstanceState["status"][];
+  readonly name?: string;
+  readonly version?: string;
+  readonly labels?: Labels;
+  readonly idPrefix?: string;
+  readonly parentId?: string;
+  readonly createdAfter?: Date | number;
+  readonly createdBefore?: Date | number;
+  /** Most rows of a page. @default 100, at most 1000 */
+  readonly limit?: number;
+  /** From the page before. */
+  readonly cursor?: string;
+}
+
+/** A page of instances, newest first. Later writes move no instance to another page. */
+export interface InstancePage {
+  readonly instances: readonly InstanceState[];
+  /** Absent on the last page. */
+  readonly cursor?: string;
+}
+
+/** An open wait for an external event, anywhere. */
+export interface PendingWait {
+  readonly instanceId: string;
+  readonly rootId: string;
+  readonly orchestration: string;
+  readonly execution: number;
+  readonly eventId: number;
+  readonly name: string;
+  readonly details?: Payload;
+  readonly since: number;
+  readonly timeoutAt?: number;
+}
+
+/** Numbers about the whole store. */
+export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" | "neededActivities"> {
+  /** Workers that are alive, by their heartbeat. */
+  readonly workers: readonly Pick<WorkerRecord, "name" | "host" | "pid" | "registeredAt" | "silentForMs">[];
+  /** What instances and work wait for and no living worker has registered. */
+  readonly missingHandlers: { readonly orchestrations: readonly string[]; readonly activities: readonly string[] };
+}
+
+/** Which old data to remove. At least one must be given. */
+export interface PruneOptions {
+  /** Remove whole trees whose root ended before this time. */
+  readonly endedBefore?: Date | number;
+  /** Remove whole trees whose root ended this long ago or longer. */
+  readonly olderThan?: Duration;
+  /** Keep this many executions of each instance that continued as new. */
+  readonly keepExecutions?: number;
+  /** Most trees in one call. @default 1000 */
+  readonly limit?: number;
+}
+
+/** See the head of the file. */
+export class Client implements OrchestrationClient {
+  readonly #means: ClientMeans;
+  readonly #storage: StorageProvider;
+  #starts: {
+    readonly start: OutgoingStart;
+    readonly settle: (outcome: StartOutcome) => void;
+    readonly fail: (error: unknown) => void;
+  }[] = [];
+  #closed = false;
+
+  /** Opens the store. @throws StorageError */
+  static async connect(options: ClientOptions): Promise<Client> {
+    await options.storage.open();
+    return new Client(options);
+  }
+
+  private constructor({ storage, codec, clock = systemClock, payloadLimit = defaultPayloadLimit }: ClientOptions) {
+    this.#storage = storage;
+    const watcher = new InstanceWatcher(storage);
+    this.#means = { storage, codec: new TextCodec(codec), clock, payloadLimit, watcher, closed: () => this.#closed };
+  }
+
+  startOrchestration: OrchestrationClient["startOrchestration"] = async (
+    callee: AnyOrchestration | string,
+    input?: unknown,
+    options: StartInstanceOptions = {},
+  ) => {
+    const start = this.#startOf(callee, input, options);
+    const outcome = await this.#enqueueStart(start);
+    if (outcome === "exists" && options.ifExists !== "attach") {
+      throw new InstanceError(
+        "instance_exists",
+        `Expected instance ${start.instanceId} not to exist, got one: choose another id, or start with ifExists "attach"`,
+      );
+    }
+    return new Handle(start.instanceId, this.#means) as InstanceHandle<never>;
+  };
+
+  instance<Output = unknown>(instanceId: string): InstanceHandle<Output> {
+    assertInstanceId(instanceId);
+    return new Handle<Output>(instanceId, this.#means);
+  }
+
+  /** Instances by status, name, labels and time. */
+  async list(options: ListOptions = {}): Promise<InstancePage> {
+    const { name, version, labels, idPrefix, parentId, createdAfter, createdBefore, cursor } = options;
+    const statuses = options.status === undefined ? [] : [options.status].flat();
+    const stored = statuses.filter((status): status is InstanceStatus => status !== "blocked");
+    const onlyBlocked = statuses.length > 0 && stored.length === 0;
+    const { rows, cursor: next } = await this.#storage.admin.listInstances({
+      limit: limitOf(options.limit, 100, 1000),
+      ...(stored.length > 0 && { status: stored }),
+      ...(onlyBlocked && { blocked: true }),
+      ...(stored.includes("running") && !statuses.includes("blocked") && { blocked: false }),
+      ...(name !== undefined && { name }),
+      ...(version !== undefined && { version }),
+      ...(labels !== undefined && { labels }),
+      ...(idPrefix !== undefined && { idPrefix }),
+      ...(parentId !== undefined && { parentId }),
+      ...(createdAfter !== undefined && { createdAfter: Number(createdAfter) }),
+      ...(createdBefore !== undefined && { createdBefore: Number(createdBefore) }),
+      ...(cursor !== undefined && { cursor }),
+    });
+    const instances = await Promise.all(rows.map((row) => stateOf(row, this.#means)));
+    return { instances, ...(next !== undefined && { cursor: next }) };
+  }
+
+  /** The instance and all that it started, parents first. @throws InstanceError (`instance_not_found`) */
+  async tree(instanceId: string): Promise<InstanceState[]> {
+    const rows = await this.#storage.admin.getTree(instanceId);
+    if (rows.length === 0) throw unknown(instanceId);
+    return Promise.all(rows.map((row) => stateOf(row, this.#means)));
+  }
+
+  /** The executions of an instance that are still stored. */
+  executions(instanceId: string): Promise<ExecutionRecord[]> {
+    return this.#storage.admin.listExecutions(instanceId);
+  }
+
+  /** What instances wait for, everywhere or in one instance. */
+  async pendingWaits(
+    options: {
+      readonly instanceId?: string;
+      readonly name?: string;
+      readonly limit?: number;
+      readonly cursor?: string;
+    } = {},
+  ): Promise<{ readonly waits: readonly PendingWait[]; readonly cursor?: string }> {
+    const { rows, cursor } = await this.#storage.admin.listWaits({
+      ...options,
+      limit: limitOf(options.limit, 100, 1000),
+    });
+    const waits = rows.map(async ({ details, ...row }): Promise<PendingWait> => {
+      if (details === undefined) return row;
+      const source = (digests: readonly string[]) => this.#storage.readPayloads(row.rootId, digests);
+      const what = `the details of a wait of instance ${row.instanceId}`;
+      return { ...row, details: await this.#means.codec.decodeValue(details, row.rootId, source, what) };
+    });
+    return { waits: await Promise.all(waits), ...(cursor !== undefined && { cursor }) };
+  }
+
+  /** Counts, queue depths, living workers and missing handlers. */
+  async stats(): Promise<ClientStats> {
+    const now = this.#means.clock.now();
+    const [{ neededOrchestrations, neededActivities, ...stats }, records] = await Promise.all([
+      this.#storage.admin.stats(now),
+      this.#storage.listWorkers(now),
+    ]);
+    const workers = records.filter(({ silentForMs }) => silentForMs < deadAfterMs);
+    const has = (pick: (record: WorkerRecord) => readonly string[]) => new Set(workers.flatMap(pick));
+    const orchestrations = has(({ capabilities }) => capabilities.orchestrations);
+    const activities = has(({ capabilities }) => capabilities.activities);
+    return {
+      ...stats,
+      workers: workers.map(({ name, host, pid, registeredAt, silentForMs }) => ({
+        name,
+        host,
+        pid,
+        registeredAt,
+        silentForMs,
+      })),
+      missingHandlers: {
+        orchestrations: neededOrchestrations.filter((name) => !orchestrations.has(name)),
+        activities: neededActivities.filter((name) => !activities.has(name)),
+      },
+    };
+  }
+
+  /** Lets a blocked instance be tried again, by any worker. Answers whether it was blocked. */
+  async resume(instanceId: string): Promise<boolean> {
+    const [record] = await this.#storage.admin.getInstances([instanceId]);
+    if (record === undefined) throw unknown(instanceId);
+    return (await this.#storage.admin.unblock([instanceId])).length > 0;
+  }
+
+  /**
+   * Runs an ended instance again: its next execution starts from the beginning with the input of the last one.
+   *
+   * @throws InstanceError (`instance_not_found`, `instance_running`)
+   */
+  async retry(instanceId: string): Promise<void> {
+    const { codec, clock } = this.#means;
+    const [first] = await this.instance(instanceId).history();
+    const { name, version, input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
+    const start: StartMessage = {
+      kind: "Start",
+      name: name ?? "",
+      ...(version !== undefined && { version }),
+      ...(input !== undefined && { input }),
+      ...(labels !== undefined && { labels }),
+    };
+    const outcome = await this.#storage.admin.restart({
+      instanceId,
+      body: codec.encode(start, instanceId),
+      at: clock.now(),
+    });
+    if (outcome === "unknown") throw unknown(instanceId);
+    if (outcome === "running") throw stillRunning(instanceId, "be tried again");
+  }
+
+  /**
+   * Removes an instance with all that it started: histories, state, streams, messages, work.
+   *
+   * @param options - `force` also removes what is running.
+   * @throws InstanceError (`instance_not_found`, `instance_running`)
+   * @throws ConfigurationError when the instance was started by another one: delete that one's root.
+   */
+  async delete(instanceId: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    const outcome = await this.#storage.admin.deleteTree(instanceId, options.force === true);
+    if (outcome === "unknown") throw unknown(instanceId);
+    if (outcome === "running") throw stillRunning(instanceId, "be deleted without force");
+    if (outcome === "notRoot") {
+      throw new ConfigurationError(
+        `Expected instance ${instanceId} to be the root of its tree to be deleted, got one with a parent`,
+      );
+    }
+  }
+
+  /** Removes old trees and old executions. Answers how many. */
+  async prune(options: PruneOptions): Promise<{ readonly trees: number; readonly executions: number }> {
+    const { olderThan, keepExecutions } = options;
+    const before =
+      olderThan === undefined
+        ? options.endedBefore
+        : this.#means.clock.now() - durationMs(olderThan, "olderThan of prune");
+    if (before === undefined && keepExecutions === undefined) {
+      throw new ConfigurationError(
+        "Expected prune to be given endedBefore, olderThan or keepExecutions, got none of them",
+      );
+    }
+    return this.#storage.admin.prune({
+      limit: limitOf(options.limit, 1000, 100_000),
+      ...(before !== undefined && { endedBefore: Number(before) }),
+      ...(keepExecutions !== undefined && { keepExecutions: Math.max(1, keepExecutions) }),
+    });
+  }
+
+  /** Ends all waiting and closes the store for this client. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#means.watcher.close();
+    await this.#storage.close();
+  }
+
+  #startOf(callee: AnyOrchestration | string, input: unknown, options: StartInstanceOptions): OutgoingStart {
+    const name = typeof callee === "string" ? callee : callee.name;
+    assertName(name, "orchestration");
+    const { version, labels, instanceId = randomUUID() } = options;
+    assertInstanceId(instanceId);
+    if (version !== undefined) assertVersion(version, `orchestration ${name}`);
+    if (labels !== undefined) assertLabels(labels);
+    if (typeof callee !== "string" && callee.options.input !== undefined) {
+      assertValid(callee.options.input, input, `the input of orchestration ${name}`);
+    }
+    const payload = toPayload(input, "input of orchestration", name, this.#means.payloadLimit);
+    const routing = {
+      ...(version !== undefined && { version }),
+      ...(labels !== undefined && { labels: { ...labels } }),
+    };
+    const start: StartMessage = { kind: "Start", name, ...routing, ...(payload !== undefined && { input: payload }) };
+    const { codec, clock } = this.#means;
+    return { instanceId, name, ...routing, body: codec.encode(start, instanceId), at: clock.now() };
+  }
+
+  /** Starts asked for in the same tick share a transaction. */
+  #enqueueStart(start: OutgoingStart): Promise<StartOutcome> {
+    return new Promise((settle, fail) => {
+      if (this.#starts.length === 0) queueMicrotask(() => void this.#flushStarts());
+      this.#starts.push({ start, settle, fail });
+    });
+  }
+
+  async #flushStarts(): Promise<void> {
+    const starts = this.#starts;
+    this.#starts = [];
+    try {
+      const outcomes = await this.#storage.startInstances(starts.map(({ start }) => start));
+      starts.forEach(({ settle }, i) => settle(outcomes[i] ?? "exists"));
+    } catch (error) {
+      for (const { fail } of starts) fail(error);
+    }
+  }
+}
+
+/** A worker whose heartbeat is older than this is dead. */
+export const deadAfterMs = 10_000;
+
+function limitOf(limit: number | undefined, fallback: number, most: number): number {
+  const given = limit ?? fallback;
+  if (!(Number.isInteger(given) && given >= 1 && given <= most)) {
+    throw new ConfigurationError(`Expected a limit to be a whole number from 1 to ${most}, got ${given}`);
+  }
+  return given;
+}
+
+function stillRunning(instanceId: string, what: string): InstanceError {
+  return new InstanceError(
+    "instance_running",
+    `Expected instance ${instanceId} to have ended to ${what}, got one that is running`,
+  );
+}

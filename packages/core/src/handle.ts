@@ -1,0 +1,258 @@
+/**
+ * The handle of an instance over a client's means: what users call on a started orchestration.
+ */
+import { durationMs, type Duration } from "./duration.ts";
+import { assertName } from "./definitions.ts";
+import { type Failure, fromFailure, InstanceError, OrchestrationError, StetError, TimeoutError } from "./errors.ts";
+import type { HistoryEvent } from "./events.ts";
+import type {
+  InstanceHandle,
+  InstanceState,
+  InstanceStatusReport,
+  OutputRow,
+  RaiseEventOptions,
+} from "./instance-handle.ts";
+import type { InstanceWatcher } from "./instance-watcher.ts";
+import type { Message } from "./messages.ts";
+import type { Payload } from "./payload.ts";
+import type { Clock } from "./ports.ts";
+import type { InstanceRecord } from "./storage-admin.ts";
+import type { SendOutcome, StorageProvider } from "./storage.ts";
+import type { TextCodec } from "./text-codec.ts";
+import { toPayload } from "./to-payload.ts";
+import { waitingForOf } from "./waiting-for.ts";
+
+/** What handles work with. */
+export interface ClientMeans {
+  readonly storage: StorageProvider;
+  readonly codec: TextCodec;
+  readonly clock: Clock;
+  readonly watcher: InstanceWatcher;
+  readonly payloadLimit: number;
+  /** Set when the client was closed: waiting ends. */
+  readonly closed: () => boolean;
+}
+
+/** Rows of an output stream read at once. */
+const outputPage = 200;
+
+/** See the head of the file. */
+export class Handle<Output> implements InstanceHandle<Output> {
+  readonly instanceId: string;
+  readonly #means: ClientMeans;
+
+  constructor(instanceId: string, means: ClientMeans) {
+    this.instanceId = instanceId;
+    this.#means = means;
+  }
+
+  async result(options: { readonly timeout?: Duration } = {}): Promise<Output> {
+    const { clock } = this.#means;
+    const limitMs = options.timeout === undefined ? undefined : durationMs(options.timeout, "the timeout of result()");
+    const limitAt = limitMs === undefined ? undefined : clock.now() + limitMs;
+    using changes = this.#changes();
+    for (;;) {
+      const record = await this.#record();
+      if (isOver(record)) return (await this.#outcome(record)) as Output;
+      if (!(await changes.next(limitAt))) {
+        throw new TimeoutError(
+          `Expected instance ${this.instanceId} to end within ${limitMs} ms, got status ${record.status}; it goes on`,
+        );
+      }
+    }
+  }
+
+  async status(): Promise<InstanceStatusReport> {
+    const record = await this.#record();
+    const state = await stateOf(record, this.#means);
+    if (isOver(record) || record.lastEventId === 0) return { ...state, waitingFor: [] };
+    return { ...state, waitingFor: waitingForOf(await this.history(record.execution)) };
+  }
+
+  async raiseEvent(name: string, data?: unknown, options: RaiseEventOptions = {}): Promise<void> {
+    assertName(name, "event");
+    const payload = toPayload(data, "data of event", name, this.#means.payloadLimit);
+    const message: Message = { kind: "EventReceived", name, ...(payload !== undefined && { data: payload }) };
+    const outcome = await this.#send(message, options.idempotencyKey);
+    if (outcome === "ended") {
+      throw new InstanceError(
+        "instance_ended",
+        `Expected instance ${this.instanceId} to be running to receive event ${name}, got one that has ended`,
+      );
+    }
+  }
+
+  async cancel(reason = "cancelled by a client"): Promise<void> {
+    await this.#send({ kind: "CancelRequested", reason });
+  }
+
+  async terminate(reason = "terminated by a client"): Promise<void> {
+    await this.#send({ kind: "OrchestrationTerminated", reason });
+  }
+
+  async history(execution?: number): Promise<HistoryEvent[]> {
+    const { storage, codec } = this.#means;
+    const record = await this.#record();
+    const number = execution ?? record.execution;
+    const chunks = await storage.admin.readHistory(this.instanceId, number);
+    const what = `the history of instance ${this.instanceId}, execution ${number}`;
+    return codec.decodeHistory(chunks, record.rootId, (digests) => storage.readPayloads(record.rootId, digests), what);
+  }
+
+  async state(): Promise<{ readonly [key: string]: Payload }> {
+    const { storage } = this.#means;
+    const record = await this.#record();
+    const rows = await storage.admin.readState(this.instanceId);
+    const entries = rows.map(async ({ key, value }) => [key, await decoded(value, record, this.#means)] as const);
+    return Object.fromEntries(await Promise.all(entries));
+  }
+
+  async *outputs(options: { readonly from?: number; readonly signal?: AbortSignal } = {}): AsyncGenerator<OutputRow> {
+    const { storage } = this.#means;
+    let { from = 0 } = options;
+    using changes = this.#changes(options.signal);
+    while (options.signal?.aborted !== true) {
+      const record = await this.#record(); // before the rows: what was emitted before the end is then read
+      const rows = await storage.admin.readOutputs(this.instanceId, from, outputPage);
+      for (const { offset, at, body } of rows) {
+        yield { offset, at, data: await decoded(body, record, this.#means) };
+        from = offset;
+      }
+      if (rows.length === 0 && (isOver(record) || !(await changes.next()))) return;
+    }
+  }
+
+  async *changes(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<InstanceState> {
+    let last = "";
+    using changes = this.#changes(options.signal);
+    while (options.signal?.aborted !== true) {
+      const record = await this.#record();
+      const { status, execution, customStatus, blocked, version } = record;
+      const standing = JSON.stringify([status, execution, customStatus, blocked, version]);
+      if (standing !== last) yield await stateOf(record, this.#means);
+      last = standing;
+      if (isOver(record) || !(await changes.next())) return;
+    }
+  }
+
+  async #record(): Promise<InstanceRecord> {
+    const record = await this.#means.watcher.read(this.instanceId);
+    if (record === undefined) throw unknown(this.instanceId);
+    return record;
+  }
+
+  async #outcome(record: InstanceRecord): Promise<Payload | undefined> {
+    const { output, error, status, name, instanceId, rootId } = record;
+    if (status === "completed") return output === undefined ? undefined : decoded(output, record, this.#means);
+    const { storage, codec } = this.#means;
+    const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
+    const [ending] = await codec.decode<Ending>([error ?? "{}"], rootId, source, `the end of instance ${instanceId}`);
+    throw errorOf(status as "failed", `Orchestration ${name} (instance ${instanceId})`, ending ?? {});
+  }
+
+  async #send(message: Message, idempotencyKey?: string): Promise<SendOutcome> {
+    const { storage, codec, clock } = this.#means;
+    const { instanceId } = this;
+    const body = codec.encode(message, instanceId);
+    const [outcome] = await storage.sendMessages([
+      { instanceId, body, at: clock.now(), ...(idempotencyKey !== undefined && { idempotencyKey }) },
+    ]);
+    if (outcome === undefined || outcome === "unknown") throw unknown(instanceId);
+    return outcome;
+  }
+
+  /** Whether something may have changed, one after another, until a time, an abort or the client's end. */
+  #changes(signal?: AbortSignal): { next(until?: number): Promise<boolean>; [Symbol.dispose](): void } {
+    const { watcher, clock, closed } = this.#means;
+    let changed = false;
+    let wake = () => {};
+    const notice = () => {
+      changed = true;
+      wake();
+    };
+    const unwatch = watcher.watch(this.instanceId, notice);
+    signal?.addEventListener("abort", notice);
+    return {
+      async next(until) {
+        if (!changed) {
+          await new Promise<void>((resolve) => {
+            const stop = until === undefined ? undefined : clock.setTimer(until, resolve);
+            wake = () => {
+              stop?.();
+              resolve();
+            };
+          });
+        }
+        const something = changed;
+        changed = false;
+        return something && !closed() && signal?.aborted !== true;
+      },
+      [Symbol.dispose]() {
+        unwatch();
+        signal?.removeEventListener("abort", notice);
+      },
+    };
+  }
+}
+
+/** The public view of a row. */
+export async function stateOf(record: InstanceRecord, means: ClientMeans): Promise<InstanceState> {
+  const { storage, codec } = means;
+  const { instanceId, rootId, name, status, blocked, customStatus, output, error } = record;
+  const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
+  const [ending] =
+    error === undefined ? [] : await codec.decode<Ending>([error], rootId, source, `the end of ${instanceId}`);
+  const told = customStatus === undefined ? undefined : await decoded(customStatus, record, means);
+  const shownError =
+    blocked !== undefined
+      ? fromFailure(JSON.parse(blocked) as Failure)
+      : ending === undefined
+        ? undefined
+        : errorOf(status as "failed", `Orchestration ${name} (instance ${instanceId})`, ending);
+  return {
+    instanceId,
+    rootId,
+    name,
+    status: blocked !== undefined ? "blocked" : status,
+    execution: record.execution,
+    labels: record.labels,
+    createdAt: record.createdAt,
+    updatedAt: record.updatedAt,
+    ...(record.parentId !== undefined && { parentId: record.parentId }),
+    ...(record.version !== undefined && { version: record.version }),
+    ...(told !== undefined && told !== null && { customStatus: told }),
+    ...(output !== undefined && { output: await decoded(output, record, means) }),
+    ...(shownError !== undefined && { error: shownError }),
+  };
+}
+
+/** Whether the instance has ended. */
+export function isOver({ status }: Pick<InstanceRecord, "status">): boolean {
+  return status !== "pending" && status !== "running";
+}
+
+/** @throws never; makes the error for an instance that is not there. */
+export function unknown(instanceId: string): InstanceError {
+  return new InstanceError(
+    "instance_not_found",
+    `Expected instance ${instanceId} to exist, got none: it was never started, or it was deleted`,
+  );
+}
+
+type Ending = { readonly error?: Failure; readonly reason?: string };
+
+function errorOf(status: "failed" | "cancelled" | "terminated", who: string, { error, reason }: Ending): StetError {
+  if (error === undefined) return new OrchestrationError(`orchestration_${status}`, `${who} was ${status}: ${reason}`);
+  return new OrchestrationError(`orchestration_${status}`, `${who} failed: ${error.message}`, {
+    cause: fromFailure(error),
+  });
+}
+
+function decoded(
+  text: string,
+  { rootId, instanceId }: InstanceRecord,
+  { storage, codec }: ClientMeans,
+): Promise<Payload> {
+  const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
+  return codec.decodeValue(text, rootId, source, `a value of instance ${instanceId}`);
+}

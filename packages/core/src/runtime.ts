@@ -1,0 +1,411 @@
+/**
+ * The runtime: a worker of this process. It registers with the store, runs turns and work, keeps its heartbeat, takes
+ * over from the dead, and gives everything back when it is shut down.
+ */
+import { Client, deadAfterMs } from "./client.ts";
+import type { AnyActivity, AnyOrchestration, OrchestrationClient } from "./context.ts";
+import { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
+import { durationMs, type Duration } from "./duration.ts";
+import { ConfigurationError, StetError } from "./errors.ts";
+import { isGone, thisProcess } from "./host.ts";
+import type { InstanceHandle } from "./instance-handle.ts";
+import { LlmDispatcher, type LlmTable } from "./llm/llm-dispatcher.ts";
+import type { LlmProvider } from "./llm/provider.ts";
+import { Patience } from "./patience.ts";
+import type { Clock, Logger, PayloadCodec } from "./ports.ts";
+import { Registry } from "./registry.ts";
+import type { StorageProvider, WorkerKey } from "./storage.ts";
+import { systemClock, warningLogger } from "./system-ports.ts";
+import { TextCodec } from "./text-codec.ts";
+import { defaultPayloadLimit } from "./to-payload.ts";
+import { TurnDispatcher } from "./turn-dispatcher.ts";
+import { WorkDispatcher } from "./work-dispatcher.ts";
+
+/** Options of a runtime. Only `storage` is needed. */
+export interface RuntimeOptions {
+  readonly storage: StorageProvider;
+  readonly orchestrations?: readonly AnyOrchestration[];
+  readonly activities?: readonly AnyActivity[];
+  /** A provider, or several by the names that `{ model }` uses; the first is the default. */
+  readonly llm?: LlmProvider | LlmTable;
+  /** How much runs at once. @default `{ activities: 256, models: 16 }` */
+  readonly concurrency?: { readonly activities?: number; readonly models?: number };
+  /** Tags of activities that this worker runs besides untagged ones. */
+  readonly tags?: readonly string[];
+  /** Live executions kept in memory between turns. @default 10000 */
+  readonly cacheSize?: number;
+  /** Encrypts payloads on their way to the store. Clients must be given the same. */
+  readonly codec?: PayloadCodec;
+  /** Largest payload in bytes, after long texts have been put aside. @default 4 MiB */
+  readonly payloadLimit?: number;
+  /** `"off"` leaves the globals alone: `Date`, `Math.random`, timers and `fetch` are not guarded in orchestrations. */
+  readonly determinism?: "guarded" | "off";
+  /** `"error"` blocks an instance whose code would ask a recorded model call otherwise today. @default "report" */
+  readonly promptDrift?: "report" | "error";
+  /** `"fail"` ends instances whose code does not match their history instead of blocking them. @default "block" */
+  readonly onNondeterminism?: "block" | "fail";
+  /** Names the deployed code: blocked instances are tried again by another build. @default a hash of the definitions */
+  readonly buildId?: string;
+  /** Shown in stats. @default "worker-" and the process id */
+  readonly workerName?: string;
+  /** @default warnings and errors as JSON lines on standard error */
+  readonly logger?: Logger;
+  /** @default the system's */
+  readonly clock?: Clock;
+}
+
+/** How a worker ends. */
+export interface ShutdownOptions {
+  /** How long to wait for activities that are running; then they are aborted and start again elsewhere. @default "30s" */
+  readonly timeout?: Duration;
+}
+
+const heartbeatEveryMs = 2_000;
+
+/** More requests than this between two waits are taken for a loop that never waits. */
+const maxRequestsPerDelivery = 100_000;
+
+/** See the head of the file. */
+export class Runtime {
+  /** Starts, watches and manages instances, of this runtime's definitions and of others'. */
+  readonly client: Client;
+  readonly #options: RuntimeOptions;
+  readonly #storage: StorageProvider;
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #patience: Patience;
+  readonly #turns: TurnDispatcher;
+  readonly #work: WorkDispatcher;
+  readonly #restoreGlobals: () => void;
+  readonly #idleWaiters = new Set<() => void>();
+  #worker: WorkerKey = "";
+  #unsubscribe = (): void => undefined;
+  #cancelHeartbeat = (): void => undefined;
+  #wake: { readonly at: number; readonly cancel: () => void } | undefined;
+  #lastBeatAt = 0;
+  #state: "running" | "stopping" | "stopped" = "running";
+
+  /**
+   * Opens the store, registers a worker and begins to work.
+   *
+   * @example
+   * ```ts
+   * const runtime = await Runtime.start({ storage: sqlite("app.db"), orchestrations: [greet], activities: [lookUp] });
+   * ```
+   * @throws ConfigurationError when a definition or an option is wrong.
+   * @throws StorageError when the store cannot be opened.
+   */
+  static async start(options: RuntimeOptions): Promise<Runtime> {
+    assertOptions(options);
+    const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
+    const { storage, codec, clock, payloadLimit } = options;
+    await storage.open();
+    const client = await Client.connect({
+      storage,
+      ...(codec !== undefined && { codec }),
+      ...(clock !== undefined && { clock }),
+      ...(payloadLimit !== undefined && { payloadLimit }),
+    });
+    const runtime = new Runtime(options, registry, client);
+    await runtime.#begin();
+    return runtime;
+  }
+
+  private constructor(options: RuntimeOptions, registry: Registry, client: Client) {
+    const { storage, clock = systemClock, logger = warningLogger, llm, tags = [] } = options;
+    this.client = client;
+    this.#options = options;
+    this.#storage = storage;
+    this.#registry = registry;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#patience = new Patience(clock, logger);
+    const guarded = options.determinism !== "off";
+    this.#restoreGlobals = guarded ? installDeterminismGuard() : () => undefined;
+    const shared = {
+      storage,
+      codec: new TextCodec(options.codec),
+      registry,
+      clock,
+      logger,
+      patience: this.#patience,
+      payloadLimit: options.payloadLimit ?? defaultPayloadLimit,
+      worker: () => this.#worker,
+      onIdle: () => this.#noticeIdle(),
+    };
+    this.#work = new WorkDispatcher({
+      ...shared,
+      llm: llm === undefined ? undefined : new LlmDispatcher(llm, clock),
+      tags,
+      slots: { activities: options.concurrency?.activities ?? 256, models: options.concurrency?.models ?? 16 },
+      client: () => this.client,
+      deliver: (instanceId, answer) => this.#turns.deliver(instanceId, answer),
+      released: (instanceId, execution, eventId) => this.#turns.release(instanceId, execution, eventId),
+    });
+    this.#turns = new TurnDispatcher({
+      ...shared,
+      work: this.#work,
+      buildId: options.buildId ?? registry.fingerprint,
+      cacheSize: options.cacheSize ?? 10_000,
+      strictPrompts: options.promptDrift === "error",
+      failOnNondeterminism: options.onNondeterminism === "fail",
+      maxRequestsPerDelivery,
+      enter: guarded ? enterGuarded : (_execution, run) => run(),
+      wakeAt: (at) => this.#wakeAt(at),
+    });
+  }
+
+  /**
+   * Starts an instance. It is stored when the promise resolves.
+   *
+   * @throws ConfigurationError when this runtime has no such orchestration: register it, or use `runtime.client`.
+   * @throws InputError when the input does not satisfy the definition's schema.
+   * @throws PayloadError when the input is not JSON.
+   * @throws InstanceError (`instance_exists`) unless `ifExists` is `"attach"`.
+   */
+  startOrchestration: OrchestrationClient["startOrchestration"] = async (
+    callee: AnyOrchestration | string,
+    ...rest: readonly unknown[]
+  ) => {
+    if (this.#state !== "running") throw stopped();
+    const [input, options] = rest as [unknown, Parameters<OrchestrationClient["startOrchestration"]>[2]];
+    const registered = this.#definition(callee, options?.version);
+    return (await this.client.startOrchestration(
+      registered as never,
+      input as never,
+      options as never,
+    )) as InstanceHandle<never>;
+  };
+
+  /** A handle of an instance by its id. */
+  instance<Output = unknown>(instanceId: string): InstanceHandle<Output> {
+    return this.client.instance<Output>(instanceId);
+  }
+
+  /** What this worker holds at this moment. */
+  stats(): { readonly cachedExecutions: number; readonly runningWork: number; readonly queuedWork: number } {
+    const { running, queued } = this.#work.counts;
+    return { cachedExecutions: this.#turns.cached, runningWork: running, queuedWork: queued };
+  }
+
+  /** Resolves when nothing is left to do until a message, a timer or an activity comes. For tests that own the clock. */
+  async whenIdle(): Promise<void> {
+    while (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.add(resolve));
+  }
+
+  /** Drops all live executions that have nothing running: the next turn of each replays its history. */
+  evictCache(): Promise<void> {
+    return this.#turns.evictIdle();
+  }
+
+  /** Finishes what is running, gives back what it owns and closes. A second call waits for the first. */
+  async shutdown({ timeout = "30s" }: ShutdownOptions = {}): Promise<void> {
+    const timeoutMs = durationMs(timeout, "the timeout of shutdown");
+    if (this.#state !== "running") return this.#stopping;
+    this.#state = "stopping";
+    this.#stopping = this.#end(timeoutMs);
+    return this.#stopping;
+  }
+
+  #stopping: Promise<void> | undefined;
+
+  async #begin(): Promise<void> {
+    await this.#register();
+    this.#unsubscribe = this.#storage.onChange(({ turns, work }) => {
+      if (turns) this.#turns.signal();
+      if (work) this.#work.signal();
+      if ((turns || work) && this.#state === "running") void this.#planWake();
+    });
+    this.#beatLater();
+    await this.#buryDead();
+    this.#lookForAll();
+  }
+
+  async #register(): Promise<void> {
+    const { workerName = `worker-${process.pid}`, tags = [], llm } = this.#options;
+    const now = this.#clock.now();
+    this.#lastBeatAt = now;
+    this.#worker = await this.#storage.registerWorker({
+      name: workerName,
+      ...thisProcess(),
+      capabilities: {
+        orchestrations: this.#registry.handlers,
+        activities: this.#registry.activities.map(({ name }) => name),
+        models: llm !== undefined,
+        tags,
+      },
+      now,
+    });
+  }
+
+  #lookForAll(): void {
+    this.#turns.signal();
+    this.#work.signal();
+    void this.#planWake();
+  }
+
+  // Heartbeat
+
+  #beatLater(): void {
+    const beat = () => void this.#beat().finally(() => (this.#state === "running" ? this.#beatLater() : undefined));
+    this.#cancelHeartbeat = this.#clock.setTimer(this.#clock.now() + heartbeatEveryMs, beat, true);
+  }
+
+  async #beat(): Promise<void> {
+    const now = this.#clock.now();
+    const suspended = Math.abs(now - this.#lastBeatAt) > 3 * heartbeatEveryMs;
+    try {
+      const { stands, lost } = await this.#storage.heartbeat({ worker: this.#worker, now, work: this.#work.rows });
+      this.#lastBeatAt = now;
+      if (!stands) await this.#comeBack();
+      else if (lost.length > 0) this.#work.lose(lost);
+      // Whoever slept, or whose clock jumped, cannot tell who else is late.
+      if (!suspended) await this.#buryDead();
+    } catch (error) {
+      this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
+    }
+  }
+
+  /** Declared dead while alive: what is held here belongs to others now. */
+  async #comeBack(): Promise<void> {
+    this.#logger.warn("This worker was taken for dead; it drops what it held and registers again");
+    this.#turns.forget();
+    this.#work.abandonAll("this worker was taken for dead");
+    await this.#register();
+    this.#lookForAll();
+  }
+
+  async #buryDead(): Promise<void> {
+    for (const other of await this.#storage.listWorkers(this.#clock.now())) {
+      if (other.key === this.#worker || (other.silentForMs <= deadAfterMs && !isGone(other))) continue;
+      this.#logger.warn("A worker is dead; what it owned may be taken over", {
+        worker: other.name,
+        silentForMs: other.silentForMs,
+      });
+      await this.#storage.releaseWorker(other.key);
+      this.#lookForAll();
+    }
+  }
+
+  // Waking up
+
+  async #planWake(): Promise<void> {
+    const at = await this.#patience.until("ask for the next wake-up", () =>
+      this.#storage.nextWakeAt(this.#clock.now()),
+    );
+    if (at !== undefined) this.#wakeAt(at);
+  }
+
+  #wakeAt(at: number): void {
+    if (this.#state === "stopped" || (this.#wake !== undefined && this.#wake.at <= at)) return;
+    this.#wake?.cancel();
+    const cancel = this.#clock.setTimer(at, () => {
+      this.#wake = undefined;
+      this.#lookForAll();
+    });
+    this.#wake = { at, cancel };
+  }
+
+  // Idleness and the end
+
+  get #isIdle(): boolean {
+    return this.#turns.isIdle && this.#work.isIdle;
+  }
+
+  #noticeIdle(): void {
+    if (!this.#isIdle) return;
+    const waiters = [...this.#idleWaiters];
+    this.#idleWaiters.clear();
+    for (const resolve of waiters) resolve();
+  }
+
+  async #end(timeoutMs: number): Promise<void> {
+    this.#unsubscribe();
+    await this.#work.stop();
+    await this.#drain(timeoutMs);
+    this.#work.abandonAll("the worker is shut down");
+    await this.#turns.stop();
+    this.#state = "stopped";
+    this.#patience.stop();
+    this.#cancelHeartbeat();
+    this.#wake?.cancel();
+    await this.#storage.releaseWorker(this.#worker).catch((error: unknown) => {
+      this.#logger.warn("The store could not release this worker; others will notice its silence", {
+        error: String(error),
+      });
+    });
+    this.#restoreGlobals();
+    await this.client.close();
+    await this.#storage.close();
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    let cancel = (): void => undefined;
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#clock.setTimer(this.#clock.now() + timeoutMs, resolve);
+    });
+    await Promise.race([this.whenIdle(), late]);
+    cancel();
+  }
+
+  #definition(callee: AnyOrchestration | string, version: string | undefined): AnyOrchestration {
+    const name = typeof callee === "string" ? callee : callee.name;
+    const found = this.#registry.orchestration(name, version);
+    if (found !== undefined) return typeof callee === "string" ? found : callee;
+    const known = this.#registry.handlers.filter((handler) => handler.includes("@"));
+    throw new ConfigurationError(
+      `Expected orchestration ${name}${version === undefined ? "" : ` version ${version}`} to be registered with this runtime, got ${known.join(", ") || "none"}: add it to Runtime.start({ orchestrations }), or start it through runtime.client`,
+    );
+  }
+}
+
+function stopped(): StetError {
+  return new StetError("runtime_stopped", "Expected the runtime to be running, got one that was shut down");
+}
+
+const knownOptions: { readonly [Option in keyof Required<RuntimeOptions>]: true } = {
+  storage: true,
+  orchestrations: true,
+  activities: true,
+  llm: true,
+  concurrency: true,
+  tags: true,
+  cacheSize: true,
+  codec: true,
+  payloadLimit: true,
+  determinism: true,
+  promptDrift: true,
+  onNondeterminism: true,
+  buildId: true,
+  workerName: true,
+  logger: true,
+  clock: true,
+};
+
+function assertOptions(options: RuntimeOptions): void {
+  const strange = Object.keys(options).find((name) => !Object.hasOwn(knownOptions, name));
+  if (strange !== undefined) {
+    throw new ConfigurationError(
+      `Expected options of Runtime.start to be among ${Object.keys(knownOptions).join(", ")}, got ${strange}`,
+    );
+  }
+  if (typeof options.storage?.commitTurns !== "function") {
+    throw new ConfigurationError(
+      'Expected Runtime.start to be given a storage provider, such as sqlite("app.db"), got none',
+    );
+  }
+  const counts = {
+    "concurrency.activities": options.concurrency?.activities,
+    "concurrency.models": options.concurrency?.models,
+  };
+  for (const [name, count] of Object.entries({
+    ...counts,
+    cacheSize: options.cacheSize,
+    payloadLimit: options.payloadLimit,
+  })) {
+    if (count !== undefined && !(Number.isInteger(count) && count >= 1)) {
+      throw new ConfigurationError(`Expected ${name} of Runtime.start to be a whole number from 1, got ${count}`);
+    }
+  }
+}
