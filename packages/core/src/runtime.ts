@@ -189,9 +189,14 @@ export class Runtime {
     return { cachedExecutions: this.#turns.cached, runningWork: running, queuedWork: queued };
   }
 
+  /** Whether nothing is left to do until a message, a timer or an activity comes. */
+  get isIdle(): boolean {
+    return this.#turns.isIdle && this.#work.isIdle;
+  }
+
   /** Resolves when nothing is left to do until a message, a timer or an activity comes. For tests that own the clock. */
   async whenIdle(): Promise<void> {
-    while (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.add(resolve));
+    while (!this.isIdle) await new Promise<void>((resolve) => this.#idleWaiters.add(resolve));
   }
 
   /** Drops all live executions that have nothing running: the next turn of each replays its history. */
@@ -309,12 +314,8 @@ export class Runtime {
 
   // Idleness and the end
 
-  get #isIdle(): boolean {
-    return this.#turns.isIdle && this.#work.isIdle;
-  }
-
   #noticeIdle(): void {
-    if (!this.#isIdle) return;
+    if (!this.isIdle) return;
     const waiters = [...this.#idleWaiters];
     this.#idleWaiters.clear();
     for (const resolve of waiters) resolve();

@@ -8,14 +8,32 @@ import type { Bench, Chapter } from "./bench.ts";
 import { blocking } from "./blocking.ts";
 import { capabilities } from "./capabilities.ts";
 import { claims } from "./claims.ts";
+import { customStatus } from "./custom-status.ts";
+import { deletion } from "./deletion.ts";
 import { endings } from "./endings.ts";
 import { executions } from "./executions.ts";
 import { idempotency } from "./idempotency.ts";
+import { instances } from "./instances.ts";
+import { listing } from "./listing.ts";
 import { messages } from "./messages.ts";
+import { outputs } from "./outputs.ts";
 import { ownership } from "./ownership.ts";
+import { payloads } from "./payloads.ts";
+import { prune } from "./prune.ts";
+import { restart } from "./restart.ts";
+import { retries } from "./retries.ts";
+import { savedWork } from "./saved-work.ts";
+import { sessions } from "./sessions.ts";
 import { starts } from "./starts.ts";
+import { state } from "./state.ts";
+import { stats } from "./stats.ts";
+import { tags } from "./tags.ts";
+import { takeover } from "./takeover.ts";
 import { timers } from "./timers.ts";
+import { tree } from "./tree.ts";
+import { waits } from "./waits.ts";
 import { waking } from "./waking.ts";
+import { workItems } from "./work.ts";
 import { workers } from "./workers.ts";
 
 /** What the suite must know about a provider besides how to open a store. */
@@ -52,6 +70,24 @@ const chapters: readonly Chapter[] = [
   waking,
   executions,
   endings,
+  workItems,
+  retries,
+  savedWork,
+  sessions,
+  tags,
+  takeover,
+  payloads,
+  state,
+  outputs,
+  waits,
+  customStatus,
+  instances,
+  listing,
+  tree,
+  deletion,
+  prune,
+  restart,
+  stats,
 ];
 
 /**

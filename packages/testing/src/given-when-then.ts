@@ -1,0 +1,240 @@
+/**
+ * Tests of orchestration code without a store, a clock or a runtime: given a history, when messages arrive, then these
+ * events follow. It drives the same engine that the runtime drives.
+ *
+ * @example
+ * ```ts
+ * const turn = await given(greet).when(start("Ada"));
+ * assert.deepEqual(turn.events.map(({ kind }) => kind), ["OrchestrationStarted", "ActivityScheduled"]);
+ * const next = await turn.when(answer.activityCompleted(2, "Hello, Ada"));
+ * assert.equal(next.status, "completed");
+ * ```
+ */
+import type {
+  AnswerBody,
+  AnyOrchestration,
+  ClosingBody,
+  HistoryEvent,
+  Logger,
+  LogFields,
+  Message,
+  OrchestrationStarted,
+  Recorded,
+  StetError,
+} from "@stet/core";
+import {
+  advance,
+  Course,
+  defaultPayloadLimit,
+  Execution,
+  type ExecutionHeader,
+  enterGuarded,
+  installDeterminismGuard,
+  type PromptDrift,
+  replay,
+  type TurnEffects,
+  TurnFeed,
+} from "@stet/core/internal";
+
+/** A message as tests write it: answers need no execution number. */
+export type TestMessage = Exclude<Message, AnswerBody> | (AnswerBody & { readonly execution?: number });
+
+/** Where the code stands after a turn. */
+export interface TurnReport {
+  /** The events of this turn. */
+  readonly events: readonly HistoryEvent[];
+  /** All events of the execution. */
+  readonly history: readonly HistoryEvent[];
+  readonly status: "waiting" | "completed" | "failed" | "cancelled" | "terminated" | "continuedAsNew" | "blocked";
+  /** The last event, when the execution has ended. */
+  readonly closing?: ClosingBody;
+  /** Why it is blocked. */
+  readonly failure?: StetError;
+  /** What the world outside is asked to do. */
+  readonly effects: TurnEffects;
+  /** The first event of the next execution, after continue-as-new. */
+  readonly next?: Recorded & OrchestrationStarted;
+  readonly promptDrift: readonly PromptDrift[];
+  /** What the code logged in this turn: nothing of what was replayed. */
+  readonly logs: readonly { readonly level: keyof Logger; readonly message: string; readonly fields?: LogFields }[];
+  /** The live execution, for what no report shows. */
+  readonly execution: Execution;
+  /** The next turn of the same live execution, from cache. */
+  when(...messages: readonly TestMessage[]): Promise<TurnReport>;
+  /** The same from a fresh replay of the history so far. */
+  replayed(): Given;
+}
+
+/** A history to go on from. */
+export interface Given {
+  when(...messages: readonly TestMessage[]): Promise<TurnReport>;
+}
+
+/** Options of {@link given}. */
+export interface GivenOptions extends Partial<ExecutionHeader> {
+  /** The turn's clock; each turn adds a second. @default 1_000_000 */
+  readonly at?: number;
+  readonly promptDrift?: "report" | "error";
+  readonly maxRequestsPerDelivery?: number;
+  readonly payloadLimit?: number;
+}
+
+const hop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Code and what has happened to it so far. Without events it has not started. */
+export function given(
+  orchestration: AnyOrchestration,
+  history: readonly HistoryEvent[] = [],
+  options: GivenOptions = {},
+): Given {
+  return { when: (...messages) => firstTurn(orchestration, history, options, messages) };
+}
+
+/** The message that starts the orchestration under test. */
+export function start(
+  input?: Extract<Message, { kind: "Start" }>["input"],
+  more: Partial<Extract<Message, { kind: "Start" }>> = {},
+): TestMessage {
+  return { kind: "Start", name: "", ...(input !== undefined && { input }), ...more };
+}
+
+async function firstTurn(
+  orchestration: AnyOrchestration,
+  history: readonly HistoryEvent[],
+  options: GivenOptions,
+  messages: readonly TestMessage[],
+): Promise<TurnReport> {
+  const { instanceId = "instance", execution: number = 1, rootId = instanceId } = options;
+  const logs: TurnReport["logs"][number][] = [];
+  const execution = new Execution(
+    orchestration,
+    { instanceId, rootId, execution: number },
+    {
+      logger: collectingLogger(logs),
+      payloadLimit: options.payloadLimit ?? defaultPayloadLimit,
+      maxRequestsPerDelivery: options.maxRequestsPerDelivery ?? 100_000,
+      enter: enterGuarded,
+      traceRequests: true,
+    },
+  );
+  const state: Under = { execution, options, logs, orchestration, drift: [] };
+  const unrun = history.length === 1 ? (history[0] as Recorded & OrchestrationStarted) : undefined;
+  if (unrun !== undefined) execution.lastEventId = 1;
+  else if (history.length > 0) {
+    const restore = installDeterminismGuard();
+    const strictPrompts = options.promptDrift === "error";
+    const [outcome] = await replay([{ execution, events: history, strictPrompts }], hop).finally(restore);
+    state.drift = outcome?.drift ?? [];
+    if (outcome?.failure !== undefined) return blocked(state, history, outcome.failure);
+  }
+  return turn(state, history, messages, unrun);
+}
+
+interface Under {
+  readonly execution: Execution;
+  readonly orchestration: AnyOrchestration;
+  readonly options: GivenOptions;
+  readonly logs: TurnReport["logs"][number][];
+  drift: readonly PromptDrift[];
+}
+
+async function turn(
+  state: Under,
+  history: readonly HistoryEvent[],
+  messages: readonly TestMessage[],
+  unrun?: Recorded & OrchestrationStarted,
+): Promise<TurnReport> {
+  const { execution, options, logs, orchestration } = state;
+  const events: HistoryEvent[] = [];
+  logs.length = 0;
+  const at = Math.max(options.at ?? 1_000_000, (history.at(-1)?.at ?? 0) + 1_000);
+  const feed = new TurnFeed(execution, {
+    incoming: messages.map((message) => ({ message: addressed(message, execution), key: 0 })),
+    at,
+    encode: (event) => {
+      const text = JSON.stringify(event);
+      events.push(JSON.parse(text) as HistoryEvent);
+      return text;
+    },
+    totalTimeoutMs: ({ options: recorded }) => recorded?.totalTimeoutMs,
+    nextVersion: (_name, asked) => asked ?? orchestration.version,
+    ...(unrun !== undefined && { unrun }),
+  });
+  const course = new Course(execution, feed);
+  const restore = installDeterminismGuard();
+  await advance([course], hop).finally(restore);
+  if (course.failure !== undefined) return blocked(state, history, course.failure);
+  feed.finish(execution);
+  const recorded = feed.nextStart === undefined ? events : events.slice(0, -1);
+  return report(state, [...history, ...recorded], recorded, feed);
+}
+
+function report(
+  state: Under,
+  history: readonly HistoryEvent[],
+  events: readonly HistoryEvent[],
+  feed: TurnFeed,
+): TurnReport {
+  const { closing, effects, nextStart } = feed;
+  return {
+    ...common(state, history),
+    events,
+    effects,
+    status: statusOf(closing),
+    logs: [...state.logs],
+    ...(closing !== undefined && { closing }),
+    ...(nextStart !== undefined && { next: nextStart.event }),
+  };
+}
+
+function blocked(state: Under, history: readonly HistoryEvent[], failure: StetError): TurnReport {
+  const { effects } = new TurnFeed(state.execution, {
+    incoming: [],
+    at: 0,
+    encode: () => "",
+    totalTimeoutMs: () => undefined,
+    nextVersion: () => "",
+  });
+  return { ...common(state, history), events: [], effects, status: "blocked", failure, logs: [...state.logs] };
+}
+
+function common(state: Under, history: readonly HistoryEvent[]) {
+  const { execution, orchestration, options, drift } = state;
+  return {
+    history,
+    execution,
+    promptDrift: drift,
+    when: (...messages: readonly TestMessage[]) => turn(state, history, messages),
+    replayed: () => given(orchestration, history, options),
+  };
+}
+
+function addressed(message: TestMessage, execution: Execution): Message {
+  if (message.kind === "Start") return { ...message, name: execution.name };
+  if ("source" in message) return { execution: execution.execution, ...message };
+  return message;
+}
+
+function statusOf(closing: ClosingBody | undefined): TurnReport["status"] {
+  switch (closing?.kind) {
+    case undefined:
+      return "waiting";
+    case "OrchestrationCompleted":
+      return "completed";
+    case "OrchestrationFailed":
+      return "failed";
+    case "OrchestrationCancelled":
+      return "cancelled";
+    case "OrchestrationTerminated":
+      return "terminated";
+    case "ContinuedAsNew":
+      return "continuedAsNew";
+  }
+}
+
+function collectingLogger(logs: TurnReport["logs"][number][]): Logger {
+  const at = (level: keyof Logger) => (message: string, fields?: LogFields) => {
+    logs.push({ level, message, ...(fields !== undefined && { fields }) });
+  };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}

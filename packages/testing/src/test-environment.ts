@@ -1,0 +1,188 @@
+/**
+ * A runtime in a test: virtual time, crashes on demand, and a replay of everything that was recorded when it closes.
+ */
+import {
+  Client,
+  type Duration,
+  type InstanceHandle,
+  type OrchestrationClient,
+  Runtime,
+  type RuntimeOptions,
+  type StorageProvider,
+} from "@stet/core";
+import { durationMs, Registry } from "@stet/core/internal";
+import { replayHistory } from "./replay-history.ts";
+import { severable, type SeverableStorage } from "./severed-storage.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+/** Options of a test environment: those of a runtime, and two more. */
+export interface TestEnvironmentOptions extends Omit<RuntimeOptions, "clock"> {
+  /** @default a clock that starts on 1 January 2026 */
+  readonly clock?: VirtualClock;
+  /** Whether `close()` replays every history against the registered code. @default true */
+  readonly replayOnClose?: boolean;
+}
+
+/**
+ * See the head of the file.
+ *
+ * @example
+ * ```ts
+ * const env = await TestEnvironment.start({ storage: sqlite(":memory:"), orchestrations: [remind], activities: [mail] });
+ * const run = await env.startOrchestration(remind, "T-1");
+ * assert.equal(await env.result(run), "sent after 30 days");
+ * await env.close();
+ * ```
+ */
+export class TestEnvironment {
+  readonly clock: VirtualClock;
+  readonly client: Client;
+  readonly #store: StorageProvider;
+  #options: TestEnvironmentOptions;
+  #wire: SeverableStorage;
+  #runtime: Runtime;
+
+  static async start(options: TestEnvironmentOptions): Promise<TestEnvironment> {
+    const clock = options.clock ?? new VirtualClock();
+    const { storage } = options;
+    await storage.open(); // held open across crashes, so that an in-memory store survives them
+    const client = await Client.connect({ storage, clock, ...clientPart(options) });
+    const wire = severable(storage);
+    const runtime = await Runtime.start(runtimePart(options, wire.storage, clock));
+    return new TestEnvironment(options, clock, client, wire, runtime);
+  }
+
+  private constructor(
+    options: TestEnvironmentOptions,
+    clock: VirtualClock,
+    client: Client,
+    wire: SeverableStorage,
+    runtime: Runtime,
+  ) {
+    this.clock = clock;
+    this.client = client;
+    this.#store = options.storage;
+    this.#options = options;
+    this.#wire = wire;
+    this.#runtime = runtime;
+  }
+
+  /** The worker of the moment. Another one after each `restart()`. */
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+
+  /** Starts an instance of a registered orchestration. */
+  readonly startOrchestration: OrchestrationClient["startOrchestration"] = ((
+    ...given: Parameters<Runtime["startOrchestration"]>
+  ) => this.#runtime.client.startOrchestration(...given)) as OrchestrationClient["startOrchestration"];
+
+  /** Waits until nothing moves without time: every message is taken and nothing runs. */
+  async settle(): Promise<void> {
+    for (let quiet = 0; quiet < 2; quiet++) {
+      await this.#runtime.whenIdle();
+      await new Promise((resolve) => setImmediate(resolve));
+      if (!this.#runtime.isIdle) quiet = -1;
+    }
+  }
+
+  /** Moves time on, stopping at each timer on the way so that what follows from it happens in its time. */
+  async advance(duration: Duration): Promise<void> {
+    const until = this.clock.now() + durationMs(duration, "the duration to advance by");
+    await this.settle();
+    for (let next = this.clock.nextAt; next !== undefined && next <= until; next = this.clock.nextAt) {
+      this.clock.jumpTo(Math.max(next, this.clock.now()));
+      await this.settle();
+    }
+    this.clock.jumpTo(until);
+    await this.settle();
+  }
+
+  /**
+   * The output of an instance, skipping the time it waits for.
+   *
+   * @throws what `handle.result()` throws, and an Error when the instance waits for something other than time.
+   */
+  async result<Output>(handle: InstanceHandle<Output>): Promise<Output> {
+    for (;;) {
+      await this.settle();
+      const { status, waitingFor, error } = await this.client.instance(handle.instanceId).status();
+      if (status === "blocked") throw error ?? new Error(`Instance ${handle.instanceId} is blocked`);
+      if (status !== "running" && status !== "pending") return this.client.instance<Output>(handle.instanceId).result();
+      const next = this.clock.nextAt;
+      if (next === undefined) {
+        throw new Error(
+          `Instance ${handle.instanceId} waits for what time will not bring: ${JSON.stringify(waitingFor)}`,
+        );
+      }
+      this.clock.jumpTo(Math.max(next, this.clock.now()));
+    }
+  }
+
+  /** The process dies: what it did not commit is lost, what it owned can be taken over. */
+  async crash(): Promise<void> {
+    this.#wire.sever();
+    for (const { key } of await this.#store.listWorkers(this.clock.now())) await this.#store.releaseWorker(key);
+  }
+
+  /** Another process starts on the same store, with the same or other code. Crashes the one before if it still runs. */
+  async restart(changes: Partial<Omit<TestEnvironmentOptions, "storage" | "clock">> = {}): Promise<void> {
+    await this.crash();
+    this.#options = { ...this.#options, ...changes };
+    this.#wire = severable(this.#store);
+    this.#runtime = await Runtime.start(runtimePart(this.#options, this.#wire.storage, this.clock));
+  }
+
+  /**
+   * Shuts down and replays every history in the store against the registered code.
+   *
+   * @throws Error naming the instances whose history does not replay.
+   */
+  async close(): Promise<void> {
+    try {
+      await this.settle();
+      await this.#runtime.shutdown({ timeout: 0 });
+      if (this.#options.replayOnClose !== false) await this.#replayAll();
+    } finally {
+      await this.client.close();
+      await this.#store.close();
+    }
+  }
+
+  async #replayAll(): Promise<void> {
+    const registry = new Registry(this.#options.orchestrations ?? [], this.#options.activities ?? []);
+    const failures: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.client.list({ limit: 500, ...(cursor !== undefined && { cursor }) });
+      for (const { instanceId, rootId, status } of page.instances) {
+        if (status !== "blocked") failures.push(...(await this.#replay(instanceId, rootId, registry)));
+      }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    if (failures.length > 0) throw new Error(`Histories do not replay:\n${failures.join("\n")}`);
+  }
+
+  async #replay(instanceId: string, rootId: string, registry: Registry): Promise<string[]> {
+    const failures: string[] = [];
+    for (const { execution } of await this.client.executions(instanceId)) {
+      const events = await this.client.instance(instanceId).history(execution);
+      const [started] = events;
+      if (started?.kind !== "OrchestrationStarted" || events.length === 1) continue;
+      const definition = registry.orchestration(started.name, started.version);
+      if (definition === undefined) continue;
+      const { failure } = await replayHistory(definition, events, { instanceId, rootId, execution });
+      if (failure !== undefined) failures.push(failure.message);
+    }
+    return failures;
+  }
+}
+
+function clientPart({ codec, payloadLimit }: TestEnvironmentOptions): Pick<RuntimeOptions, "codec" | "payloadLimit"> {
+  return { ...(codec !== undefined && { codec }), ...(payloadLimit !== undefined && { payloadLimit }) };
+}
+
+function runtimePart(options: TestEnvironmentOptions, storage: StorageProvider, clock: VirtualClock): RuntimeOptions {
+  const { replayOnClose: _, ...rest } = options;
+  return { ...rest, storage, clock };
+}
