@@ -25,13 +25,6 @@ export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
     SELECT i.key, depth + 1 FROM tree JOIN instances i ON i.parent = tree.key
     ORDER BY 2)`;
 
-/** The statements of pruning as text: tests ask SQLite for their plans. */
-export const pruneSql = {
-  endedRoots: `SELECT id FROM instances WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < ? ORDER BY ended_at`,
-  oldExecutions: `SELECT e.instance, e.execution FROM executions e CROSS JOIN instances i ON i.key = e.instance
-    WHERE e.execution <= i.execution - ?`,
-};
-
 interface TreeRow {
   readonly key: number;
   readonly id: string;
@@ -138,8 +131,15 @@ function preparePrune(
   db: Database,
   removeTree: (rootId: string, force: boolean, change: ChangeSet) => boolean,
 ): AdminWrites["prune"] {
-  const endedRoots = db.prepare<[number], string>(pruneSql.endedRoots).pluck();
-  const oldExecutions = db.prepare<[number], { instance: number; execution: number }>(pruneSql.oldExecutions);
+  const endedRoots = db
+    .prepare<[number], string>(
+      "SELECT id FROM instances WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < ? ORDER BY ended_at",
+    )
+    .pluck();
+  const oldExecutions = db.prepare<[number], { instance: number; execution: number }>(
+    `SELECT e.instance, e.execution FROM executions e CROSS JOIN instances i ON i.key = e.instance
+     WHERE e.execution <= i.execution - ?`,
+  );
   const removeHistory = prepareRemoveHistory(db);
   const removeExecution = db.prepare<[number, number]>("DELETE FROM executions WHERE instance = ? AND execution = ?");
 

@@ -7,7 +7,7 @@
  */
 import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim, WorkerKey } from "@stet/core";
 import { readThenWrite, type Database } from "./database.ts";
-import { firstEnded } from "./schema.ts";
+import { blockedBuild, firstEnded } from "./schema.ts";
 
 interface MessageRow {
   readonly key: number;
@@ -42,12 +42,6 @@ export function timerKey(timer: Pick<TimerRow, "execution" | "event_id">): strin
   return `${timer.execution}.${timer.event_id}`;
 }
 
-/** The instances that a claim may have. Bound to the worker, the handlers and the build in {@link ClaimBinding}. */
-const mayHave = `i.status < ${firstEnded}
-  AND (i.owner IS NULL OR i.owner = :worker)
-  AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END IN (SELECT value FROM json_each(:handlers))
-  AND (i.blocked_builds IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(i.blocked_builds) WHERE value = :build))`;
-
 interface ClaimBinding {
   readonly worker: WorkerKey;
   readonly handlers: string;
@@ -56,23 +50,29 @@ interface ClaimBinding {
   readonly max: number;
 }
 
-/** The statements of a claim as text: tests ask SQLite for their plans. */
-export const claimTurnsSql = {
-  // CROSS JOIN keeps SQLite from turning the order of the loops around.
-  messages: `SELECT m.key, m.instance, m.at, m.body FROM messages m CROSS JOIN instances i ON i.key = m.instance
-    WHERE ${mayHave} ORDER BY m.key LIMIT :max`,
-  timers: `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
-    FROM timers t CROSS JOIN instances i ON i.key = t.instance
-    WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at LIMIT :max`,
-  orphans: `SELECT i.key FROM instances i WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} LIMIT :max`,
-};
+/** The instances that a claim may have, by a {@link ClaimBinding}. */
+const mayHave = `i.status < ${firstEnded}
+  AND (i.owner IS NULL OR i.owner = :worker)
+  AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END
+    IN (SELECT value FROM json_each(:handlers))
+  AND (i.blocked_builds IS NULL OR instr(i.blocked_builds, :build) = 0)`;
+
+// CROSS JOIN keeps SQLite from turning the order of the loops around.
+const messagesSql = `SELECT m.key, m.instance, m.at, m.body
+  FROM messages m CROSS JOIN instances i ON i.key = m.instance
+  WHERE ${mayHave} ORDER BY m.key LIMIT :max`;
+const timersSql = `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
+  FROM timers t CROSS JOIN instances i ON i.key = t.instance
+  WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at LIMIT :max`;
+const orphansSql = `SELECT i.key FROM instances i
+  WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} LIMIT :max`;
 
 /** Prepares `claimTurns` for a connection. */
 export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTurn[] {
   const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
-  const messages = db.prepare<[ClaimBinding], MessageRow>(claimTurnsSql.messages);
-  const timers = db.prepare<[ClaimBinding], TimerRow>(claimTurnsSql.timers);
-  const orphans = db.prepare<[ClaimBinding], number>(claimTurnsSql.orphans).pluck();
+  const messages = db.prepare<[ClaimBinding], MessageRow>(messagesSql);
+  const timers = db.prepare<[ClaimBinding], TimerRow>(timersSql);
+  const orphans = db.prepare<[ClaimBinding], number>(orphansSql).pluck();
   const instance = db.prepare<[InstanceKey], InstanceRow>(
     `SELECT i.key, i.id, r.id AS root_id, i.owner, i.name, i.version, i.execution, i.last_event_id, i.attempts, i.unsettled
      FROM instances i LEFT JOIN instances r ON r.key = i.root WHERE i.key = ?`,
@@ -84,7 +84,7 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
     const binding: ClaimBinding = {
       worker: claim.worker,
       handlers: JSON.stringify(claim.orchestrations),
-      build: claim.buildId,
+      build: blockedBuild(claim.buildId),
       now: claim.now,
       max: claim.max,
     };

@@ -2,7 +2,7 @@
  * Writing turns: the hottest code of the house. A plain turn of an owned instance is two statements, the update that
  * checks owner and position (S1) and the append; everything else is paid for by the turns that have it.
  */
-import type { CommitOutcome, TurnCommit, WorkerKey } from "@stet/core";
+import type { CommitOutcome, InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 import type { Mail } from "./messages.ts";
@@ -13,6 +13,7 @@ type CommitTurns = (worker: WorkerKey, commits: readonly TurnCommit[], change: C
 
 /** Prepares `commitTurns` for a connection. */
 export function prepareCommitTurns(db: Database, mail: Mail): CommitTurns {
+  const idOf = db.prepare<[InstanceKey], string>("SELECT id FROM instances WHERE key = ?").pluck();
   const lastChunk = db.prepare<[], number | null>("SELECT max(key) FROM history").pluck();
   const instances = prepareMove(db);
   const parts = prepareTurnParts(db);
@@ -20,22 +21,15 @@ export function prepareCommitTurns(db: Database, mail: Mail): CommitTurns {
   const commit = (worker: WorkerKey, turn: TurnCommit, chunk: number, change: ChangeSet): CommitOutcome => {
     const plain = isPlain(turn);
     if (!(plain ? instances.advance(worker, turn, chunk) : instances.move(worker, turn, chunk))) return "notOwner";
+    let visible = !plain;
     if (turn.blocked === undefined) {
-      parts.write(turn);
+      if (parts.write(turn)) visible = true;
       for (const start of turn.starts) mail.start(start, change);
       for (const message of turn.messages) mail.post(message, change);
     }
     if (turn.timers.length > 0 || !turn.keep) change.turns = true;
     if (turn.work.length > 0) change.work = true;
-    if (
-      !plain ||
-      turn.outputs.length > 0 ||
-      turn.waits.length > 0 ||
-      turn.state.length > 0 ||
-      turn.settled.length > 0
-    ) {
-      parts.note(turn, change);
-    }
+    if (visible) change.instances.push(idOf.get(turn.key)!);
     return "committed";
   };
 

@@ -60,13 +60,13 @@ function useWal(db: Database, busyTimeoutMs: number): void {
   const patience = Date.now() + busyTimeoutMs;
   for (;;) {
     try {
-      if (db.pragma("journal_mode", { simple: true }) === "wal") return;
-      if (db.pragma("journal_mode = WAL", { simple: true }) === "wal") return;
+      // A file system without shared memory keeps its journal: slower, but sound.
+      if (db.pragma("journal_mode", { simple: true }) !== "wal") db.pragma("journal_mode = WAL");
+      return;
     } catch (error) {
       if (!isBusy(error) || Date.now() >= patience) throw error;
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-    if (Date.now() >= patience) return; // a file system without shared memory: slower, but sound
   }
 }
 

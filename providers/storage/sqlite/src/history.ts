@@ -7,22 +7,20 @@ const lastChunk = `SELECT CASE WHEN i.execution = :execution THEN i.last_chunk
     ELSE (SELECT e.last_chunk FROM executions e WHERE e.instance = i.key AND e.execution = :execution) END
   FROM instances i WHERE i.key = :instance`;
 
-/** The statements as text: tests ask SQLite for their plans. */
-export const historySql = {
-  /** Newest first, as a chain is walked. */
-  read: `WITH RECURSIVE chain (previous, first_event_id, body) AS (
+/** Newest first, as a chain is walked. */
+const readSql = `WITH RECURSIVE chain (previous, first_event_id, body) AS (
       SELECT previous, first_event_id, body FROM history WHERE key = (${lastChunk}) AND last_event_id >= :from
       UNION ALL
       SELECT h.previous, h.first_event_id, h.body FROM chain CROSS JOIN history h ON h.key = chain.previous
       WHERE chain.first_event_id > :from)
-    SELECT body FROM chain`,
-  remove: `DELETE FROM history WHERE key IN (
+    SELECT body FROM chain`;
+
+const removeSql = `DELETE FROM history WHERE key IN (
     WITH RECURSIVE chain (key) AS (
       ${lastChunk}
       UNION ALL
       SELECT h.previous FROM chain CROSS JOIN history h ON h.key = chain.key)
-    SELECT key FROM chain)`,
-};
+    SELECT key FROM chain)`;
 
 /** One execution, from the chunk that holds the event `from`. */
 export interface HistoryRange {
@@ -33,12 +31,12 @@ export interface HistoryRange {
 
 /** Prepares the reading of chunks, in order, for a connection. */
 export function prepareReadHistory(db: Database): (range: HistoryRange) => string[] {
-  const read = db.prepare<[HistoryRange], string>(historySql.read).pluck();
+  const read = db.prepare<[HistoryRange], string>(readSql).pluck();
   return (range) => read.all(range).reverse();
 }
 
 /** Prepares the removal of an execution's chunks for a connection. */
 export function prepareRemoveHistory(db: Database): (instance: InstanceKey, execution: number) => void {
-  const remove = db.prepare<[{ instance: InstanceKey; execution: number }]>(historySql.remove);
+  const remove = db.prepare<[{ instance: InstanceKey; execution: number }]>(removeSql);
   return (instance, execution) => void remove.run({ instance, execution });
 }

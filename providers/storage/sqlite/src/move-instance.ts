@@ -6,7 +6,7 @@
  */
 import type { HistoryChunk, InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
 import type { Database } from "./database.ts";
-import { statuses } from "./schema.ts";
+import { blockedBuild, statuses } from "./schema.ts";
 
 type Value = string | number | null;
 
@@ -20,18 +20,15 @@ export interface MoveInstance {
 
 const check = "WHERE key = ? AND owner = ? AND last_event_id = ? AND execution = ?";
 
-/** The statements as text: tests ask SQLite for their plans. */
-export const moveSql = {
-  advance: `UPDATE instances SET earlier_chunk = last_chunk, last_chunk = ?, last_event_id = ?, unsettled = ?,
-    attempts = 0, blocked = NULL, blocked_builds = NULL, updated_at = ? ${check}`,
-  append: `INSERT INTO history (key, previous, instance, execution, first_event_id, last_event_id, body)
-    VALUES (?, (SELECT earlier_chunk FROM instances WHERE key = ?), ?, ?, ?, ?, ?)`,
-};
+const advanceSql = `UPDATE instances SET earlier_chunk = last_chunk, last_chunk = ?, last_event_id = ?, unsettled = ?,
+    attempts = 0, blocked = NULL, blocked_builds = NULL, updated_at = ? ${check}`;
+const appendSql = `INSERT INTO history (key, previous, instance, execution, first_event_id, last_event_id, body)
+    VALUES (?, (SELECT earlier_chunk FROM instances WHERE key = ?), ?, ?, ?, ?, ?)`;
 
 /** Prepares it for a connection. */
 export function prepareMove(db: Database): MoveInstance {
-  const advance = db.prepare<[number, number, number, number, InstanceKey, WorkerKey, number, number]>(moveSql.advance);
-  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(moveSql.append);
+  const advance = db.prepare<[number, number, number, number, InstanceKey, WorkerKey, number, number]>(advanceSql);
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(appendSql);
   const appendHistory = prepareAppend(db);
   const updates = new Map<string, ReturnType<typeof prepareUpdate>>();
   const prepareUpdate = (columns: string) => db.prepare<unknown[]>(`UPDATE instances SET ${columns} ${check}`);
@@ -72,7 +69,7 @@ function changedColumns(turn: TurnCommit, chunk: number): { columns: string; val
   if (blocked !== undefined) {
     // Builds add up: two that cannot run an instance must not hand it back and forth.
     set("blocked = ?", blocked.error);
-    set("blocked_builds = json_insert(coalesce(blocked_builds, '[]'), '$[#]', ?)", blocked.buildId);
+    set("blocked_builds = coalesce(blocked_builds, '') || ?", blockedBuild(blocked.buildId));
     return { columns, values };
   }
   columns += ", attempts = 0, blocked = NULL, blocked_builds = NULL";
@@ -101,7 +98,7 @@ function changedColumns(turn: TurnCommit, chunk: number): { columns: string; val
 
 /** Appends the chunks of a turn, and closes the executions that it leaves. */
 function prepareAppend(db: Database): (turn: TurnCommit, chunk: number) => void {
-  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(moveSql.append);
+  const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(appendSql);
   const begin = db.prepare<[number, InstanceKey, number, number, number, string]>(
     "INSERT INTO history (key, instance, execution, first_event_id, last_event_id, body) VALUES (?, ?, ?, ?, ?, ?)",
   );

@@ -16,6 +16,11 @@ export const statuses = ["pending", "running", "completed", "failed", "cancelled
 /** The first of {@link statuses} that is an end. */
 export const firstEnded = 2;
 
+/** A build as the list of those that are blocked holds it: `|a|b|` is searched for `|a|`. */
+export function blockedBuild(buildId: string): string {
+  return `|${encodeURIComponent(buildId)}|`;
+}
+
 const firstStep = `
   -- Small and hot. Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
   -- root is NULL for the top of a tree, which is its own root. last_chunk is the end of the current history,

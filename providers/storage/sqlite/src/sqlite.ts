@@ -38,7 +38,7 @@ export interface SqliteOptions {
  * const runtime = await Runtime.start({ storage: sqlite("tickets.db"), orchestrations: [handleTicket] });
  * ```
  */
-export function sqlite(path: string | ":memory:", options: SqliteOptions = {}): StorageProvider {
+export function sqlite(path: string, options: SqliteOptions = {}): StorageProvider {
   return provide(new Connection(path, { synchronous: "normal", busyTimeoutMs: 5000, ...options }));
 }
 
@@ -50,12 +50,6 @@ interface Verbs extends Turns, Work, Workers, Messages, AdminWrites {
   readonly nextWakeAt: (now: number) => number | undefined;
   readonly reads: AdminReads;
 }
-
-/** When something becomes visible, as text: tests ask SQLite for their plans. */
-export const wakeSql = {
-  timers: "SELECT min(fire_at) FROM timers WHERE fire_at > ?",
-  work: "SELECT min(visible_at) FROM work WHERE owner IS NULL AND visible_at > ?",
-};
 
 /** A connection through opens and closes. */
 class Connection {
@@ -109,8 +103,10 @@ class Connection {
 
 function bind(db: Database): Verbs {
   const messages = prepareMessages(db);
-  const timers = db.prepare<[number], number | null>(wakeSql.timers).pluck();
-  const work = db.prepare<[number], number | null>(wakeSql.work).pluck();
+  const timers = db.prepare<[number], number | null>("SELECT min(fire_at) FROM timers WHERE fire_at > ?").pluck();
+  const work = db
+    .prepare<[number], number | null>("SELECT min(visible_at) FROM work WHERE owner IS NULL AND visible_at > ?")
+    .pluck();
   return {
     db,
     ...messages,

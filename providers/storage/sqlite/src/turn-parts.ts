@@ -1,13 +1,11 @@
 /** What a turn writes beside its instance, its history and its mail. An empty part costs nothing. */
 import type { InstanceKey, OutgoingWork, TurnCommit, WorkerKey } from "@stet/core";
-import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 
 /** The parts of a commit. */
 export interface TurnParts {
-  write(turn: TurnCommit): void;
-  /** Tells of a turn that others can see. */
-  note(turn: TurnCommit, change: ChangeSet): void;
+  /** Answers whether clients can see a difference. */
+  write(turn: TurnCommit): boolean;
 }
 
 /** Writes one work row. An earlier row of the same request goes, and with it whoever runs it loses it. */
@@ -28,14 +26,16 @@ export function workValues(instance: InstanceKey, work: OutgoingWork, owner: Wor
 /** Deleting by request, by execution and by instance, where rows belong to requests. */
 const ofRequests = ["timers", "work", "waits"] as const;
 
+function settleSql(table: (typeof ofRequests)[number]): string {
+  return `DELETE FROM ${table} WHERE instance = ? AND execution = ? AND event_id = ?`;
+}
+
 /** Prepares them for a connection. */
 export function prepareTurnParts(db: Database): TurnParts {
-  const idOf = db.prepare<[InstanceKey], string>("SELECT id FROM instances WHERE key = ?").pluck();
   const consumeMessage = db.prepare("DELETE FROM messages WHERE key = ? AND instance = ?");
-  const consumeTimer = db.prepare("DELETE FROM timers WHERE instance = ? AND execution = ? AND event_id = ?");
-  const settle = ofRequests.map((table) =>
-    db.prepare(`DELETE FROM ${table} WHERE instance = ? AND execution = ? AND event_id = ?`),
-  );
+  const settleTimer = db.prepare(settleSql("timers"));
+  const settleWork = db.prepare(settleSql("work"));
+  const settleWait = db.prepare(settleSql("waits"));
   const close = ofRequests.map((table) => db.prepare(`DELETE FROM ${table} WHERE instance = ? AND execution < ?`));
   const drop = ["messages", ...ofRequests].map((table) => db.prepare(`DELETE FROM ${table} WHERE instance = ?`));
   const insertPayload = db.prepare(
@@ -66,31 +66,33 @@ export function prepareTurnParts(db: Database): TurnParts {
 
   return {
     write(turn) {
-      publish(turn);
       const { key, history } = turn;
+      publish(turn);
       if (turn.ended !== undefined) {
         for (const statement of drop) statement.run(key);
-        return;
+        return true;
       }
+      let visible = turn.state.length > 0 || turn.outputs.length > 0 || turn.waits.length > 0;
       for (const consumed of turn.consumed) {
         if (typeof consumed === "number") consumeMessage.run(consumed, key);
-        else consumeTimer.run(key, ...consumed.split("."));
+        else settleTimer.run(key, ...consumed.split("."));
       }
       const execution = history[history.length - 1]?.execution ?? turn.execution;
       if (execution > turn.execution) {
         for (const statement of close) statement.run(key, execution);
       } else {
-        for (const eventId of turn.settled) for (const statement of settle) statement.run(key, execution, eventId);
+        for (const eventId of turn.settled) {
+          settleTimer.run(key, execution, eventId);
+          settleWork.run(key, execution, eventId);
+          if (settleWait.run(key, execution, eventId).changes > 0) visible = true;
+        }
       }
       for (const timer of turn.timers) insertTimer.run(key, execution, timer.eventId, timer.fireAt, timer.body);
       for (const work of turn.work) insertWork.run(...workValues(key, work, null));
       for (const { eventId, name, details = null, since, timeoutAt = null } of turn.waits) {
         insertWait.run(key, execution, eventId, name, details, since, timeoutAt);
       }
-    },
-
-    note(turn, change) {
-      change.instances.push(idOf.get(turn.key)!);
+      return visible;
     },
   };
 }

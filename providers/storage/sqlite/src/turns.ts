@@ -12,20 +12,19 @@ export interface Turns {
   releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[], change: ChangeSet): void;
 }
 
-/** Their statements as text: tests ask SQLite for their plans. */
-export const turnsSql = {
-  payloads: `SELECT p.digest, p.body FROM json_each(?) AS wanted CROSS JOIN payloads p
-    ON p.root = (SELECT key FROM instances WHERE id = ?) AND p.digest = wanted.value`,
-  work: "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
-  release: "UPDATE instances SET owner = NULL WHERE key = ? AND owner = ?",
-};
-
 /** Prepares them for a connection. */
 export function prepareTurns(db: Database): Turns {
   const readHistory = prepareReadHistory(db);
-  const payloads = db.prepare<[string, string], StoredPayload>(turnsSql.payloads);
-  const work = db.prepare<[InstanceKey, number], number>(turnsSql.work).pluck();
-  const release = db.prepare<[InstanceKey, WorkerKey]>(turnsSql.release);
+  const payloads = db.prepare<[string, string], StoredPayload>(
+    `SELECT p.digest, p.body FROM json_each(?) AS wanted CROSS JOIN payloads p
+     ON p.root = (SELECT key FROM instances WHERE id = ?) AND p.digest = wanted.value`,
+  );
+  const work = db
+    .prepare<[InstanceKey, number], number>(
+      "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
+    )
+    .pluck();
+  const release = db.prepare<[InstanceKey, WorkerKey]>("UPDATE instances SET owner = NULL WHERE key = ? AND owner = ?");
   const releaseAll = db.transaction((worker: WorkerKey, keys: readonly InstanceKey[], change: ChangeSet) => {
     for (const key of keys) if (release.run(key, worker).changes > 0) change.turns = true;
   });

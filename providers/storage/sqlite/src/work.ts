@@ -44,20 +44,9 @@ const claimed = `w.key, w.instance, i.id AS instance_id, r.id AS root_id, w.exec
 /** CROSS JOIN keeps SQLite from turning the order of the loops around. */
 const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root";
 
-/** Their statements as text: tests ask SQLite for their plans. */
-export const workSql = {
-  atOnce: `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`,
-  due: `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
-    ORDER BY w.visible_at LIMIT :max`,
-  own: "UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?",
-  complete: "DELETE FROM work WHERE key = ? AND owner = ? RETURNING session",
-  retry: "UPDATE work SET owner = NULL, visible_at = ?, failure = ? WHERE key = ? AND owner = ?",
-  abandon: "UPDATE work SET owner = NULL, attempts = max(0, attempts - 1) WHERE key = ? AND owner = ?",
-  forgetSessions: `DELETE FROM sessions WHERE name IN (
-    SELECT s.name FROM sessions s WHERE s.used_at <= ?
-      AND NOT EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name)
-    ORDER BY s.used_at LIMIT 8)`,
-};
+const atOnceSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`;
+const dueSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
+  ORDER BY w.visible_at LIMIT :max`;
 
 interface ClaimBinding {
   readonly worker: WorkerKey;
@@ -97,9 +86,15 @@ export function prepareWork(db: Database, mail: Mail): Work {
   const touchSession = db.prepare<[number, string, WorkerKey]>(
     "UPDATE sessions SET used_at = max(used_at, ?) WHERE name = ? AND worker = ?",
   );
-  const complete = db.prepare<[WorkKey, WorkerKey], string | null>(workSql.complete).pluck();
-  const retry = db.prepare<[number, string, WorkKey, WorkerKey]>(workSql.retry);
-  const abandon = db.prepare<[WorkKey, WorkerKey]>(workSql.abandon);
+  const complete = db
+    .prepare<[WorkKey, WorkerKey], string | null>("DELETE FROM work WHERE key = ? AND owner = ? RETURNING session")
+    .pluck();
+  const retry = db.prepare<[number, string, WorkKey, WorkerKey]>(
+    "UPDATE work SET owner = NULL, visible_at = ?, failure = ? WHERE key = ? AND owner = ?",
+  );
+  const abandon = db.prepare<[WorkKey, WorkerKey]>(
+    "UPDATE work SET owner = NULL, attempts = max(0, attempts - 1) WHERE key = ? AND owner = ?",
+  );
   const saveDetails = db.prepare<[string, WorkKey, WorkerKey]>(
     "UPDATE work SET heartbeat = ? WHERE key = ? AND owner = ?",
   );
@@ -158,14 +153,19 @@ export function prepareWork(db: Database, mail: Mail): Work {
 
 function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
   const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
-  const atOnce = db.prepare<[ClaimBinding], WorkRow>(workSql.atOnce);
-  const due = db.prepare<[ClaimBinding], WorkRow>(workSql.due);
-  const own = db.prepare<[WorkerKey, WorkKey]>(workSql.own);
+  const atOnce = db.prepare<[ClaimBinding], WorkRow>(atOnceSql);
+  const due = db.prepare<[ClaimBinding], WorkRow>(dueSql);
+  const own = db.prepare<[WorkerKey, WorkKey]>("UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?");
   const takeSession = db.prepare<[string, WorkerKey, number]>(
     `INSERT INTO sessions (name, worker, used_at) VALUES (?, ?, ?)
      ON CONFLICT (name) DO UPDATE SET worker = excluded.worker, used_at = excluded.used_at`,
   );
-  const forgetSessions = db.prepare<[number]>(workSql.forgetSessions);
+  const forgetSessions = db.prepare<[number]>(
+    `DELETE FROM sessions WHERE name IN (
+       SELECT s.name FROM sessions s WHERE s.used_at <= ?
+         AND NOT EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name)
+       ORDER BY s.used_at LIMIT 8)`,
+  );
 
   return readThenWrite(db, (claim: WorkClaim) => {
     if (registered.get(claim.worker) === undefined) return []; // nobody would ever release what it took

@@ -14,16 +14,6 @@ export interface Workers {
   releaseWorker(worker: WorkerKey, change: ChangeSet): void;
 }
 
-/** Their statements as text: tests ask SQLite for their plans. */
-export const workersSql = {
-  lost: `SELECT value FROM json_each(?) AS named
-    WHERE NOT EXISTS (SELECT 1 FROM work w WHERE w.key = named.value AND w.owner = ?)`,
-  useSessions: `UPDATE sessions SET used_at = max(used_at, ?)
-    WHERE name IN (SELECT session FROM work WHERE owner = ? AND session IS NOT NULL) AND worker = ?`,
-  releaseInstances: "UPDATE instances SET owner = NULL WHERE owner = ?",
-  releaseWork: "UPDATE work SET owner = NULL WHERE owner = ?",
-};
-
 interface WorkerRow {
   readonly key: number;
   readonly name: string;
@@ -42,11 +32,19 @@ export function prepareWorkers(db: Database): Workers {
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const beat = db.prepare<[number, WorkerKey]>("UPDATE workers SET heartbeat_at = ? WHERE key = ?");
-  const lost = db.prepare<[string, WorkerKey], WorkKey>(workersSql.lost).pluck();
-  const useSessions = db.prepare<[number, WorkerKey, WorkerKey]>(workersSql.useSessions);
+  const lost = db
+    .prepare<[string, WorkerKey], WorkKey>(
+      `SELECT value FROM json_each(?) AS named
+     WHERE NOT EXISTS (SELECT 1 FROM work w WHERE w.key = named.value AND w.owner = ?)`,
+    )
+    .pluck();
+  const useSessions = db.prepare<[number, WorkerKey, WorkerKey]>(
+    `UPDATE sessions SET used_at = max(used_at, ?)
+     WHERE name IN (SELECT session FROM work WHERE owner = ? AND session IS NOT NULL) AND worker = ?`,
+  );
   const list = db.prepare<[], WorkerRow>("SELECT * FROM workers ORDER BY key");
-  const releaseInstances = db.prepare<[WorkerKey]>(workersSql.releaseInstances);
-  const releaseWork = db.prepare<[WorkerKey]>(workersSql.releaseWork);
+  const releaseInstances = db.prepare<[WorkerKey]>("UPDATE instances SET owner = NULL WHERE owner = ?");
+  const releaseWork = db.prepare<[WorkerKey]>("UPDATE work SET owner = NULL WHERE owner = ?");
   const deleteSessions = db.prepare<[WorkerKey]>("DELETE FROM sessions WHERE worker = ?");
   const deleteWorker = db.prepare<[WorkerKey]>("DELETE FROM workers WHERE key = ?");
 
