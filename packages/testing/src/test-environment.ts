@@ -86,6 +86,11 @@ export class TestEnvironment {
     }
   }
 
+  /** Waits until something is so, however much is running meanwhile: an activity that hangs, for example. */
+  async until(condition: () => boolean | Promise<boolean>): Promise<void> {
+    while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Moves time on, stopping at each timer on the way so that what follows from it happens in its time. */
   async advance(duration: Duration): Promise<void> {
     const until = this.clock.now() + durationMs(duration, "the duration to advance by");
