@@ -1,5 +1,6 @@
 /** What becomes of refusals, error answers, broken bodies, slow servers and lost connections. */
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import test from "node:test";
 import { fromFailure, toFailure, type LlmErrorKind } from "@stet/core";
 import { ask, callOptions, completion, failure, saying, served, user, wired } from "./openai-harness.ts";
@@ -168,6 +169,32 @@ test("a body that does not come in time is a timeout", async (t) => {
   assert.deepEqual([error.kind, error.message], ["timeout", "Expected an answer from OpenAI within 100 ms, got none"]);
 });
 
+test("fetch's own impatience with a body is a timeout, and any other break in it a lost connection", async () => {
+  for (const [code, kind] of [
+    ["UND_ERR_BODY_TIMEOUT", "timeout"],
+    ["UND_ERR_SOCKET", "connection"],
+  ] as const) {
+    const cause = Object.assign(new Error("other side"), { code });
+    const body = new ReadableStream({ pull: (stream) => stream.error(new TypeError("terminated", { cause })) });
+    const { llm } = wired(() => new Response(body, { headers: { "content-type": "application/json" } }));
+
+    const error = await failure(ask(llm, "?"));
+
+    assert.deepEqual([error.kind, error.message.includes(code)], [kind, true]);
+  }
+});
+
+test("a call that is over leaves no timer and no listener behind", async () => {
+  const caller = new AbortController();
+  const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+  const before = timers();
+  const { llm } = wired(() => saying("ok"), { timeout: "1h" });
+
+  await ask(llm, "?", { signal: caller.signal });
+
+  assert.deepEqual([timers(), getEventListeners(caller.signal, "abort").length], [before, 0]);
+});
+
 test("an abort is cancelled, whether before, while waiting for headers, or within the body", async (t) => {
   let closed = 0;
   const caller = new AbortController();
@@ -190,7 +217,8 @@ test("an abort is cancelled, whether before, while waiting for headers, or withi
   assert.equal(closed, 1, "the request is dropped, not left running");
 });
 
-test("keys never appear in errors, whatever the server repeats", async () => {
+test("keys never appear in errors, whatever the server repeats, and nothing is printed", async (t) => {
+  const printed = t.mock.method(process.stderr, "write", () => true);
   const echo = `Incorrect key ${key}; header was Bearer other-token-1; did you mean sk-proj-abc*****xyz? team-secret-9`;
   const options = { headers: { "x-gateway-key": "team-secret-9" } };
   const answers = [
@@ -213,6 +241,7 @@ test("keys never appear in errors, whatever the server repeats", async () => {
       assert.doesNotMatch(String(error.stack), /test-key-123456|team-secret-9/);
     }
   }
+  assert.equal(printed.mock.callCount(), 0);
 });
 
 test("embed() fails like complete()", async () => {
