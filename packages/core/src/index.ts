@@ -50,6 +50,9 @@ export type {
 export type { LlmTable } from "./llm/llm-dispatcher.ts";
 export { aesGcm, type AesGcmOptions } from "./aes-gcm.ts";
 
+// Telemetry
+export type { OwnershipDiagnostic, StorageDiagnostic, TurnDiagnostic, WorkDiagnostic } from "./diagnostics.ts";
+
 // Errors
 export * from "./errors.ts";
 

@@ -2,6 +2,7 @@
  * Patience with the store: trouble with it never becomes the trouble of an instance. What must be done is tried again,
  * with growing pauses, until it works or the worker stops.
  */
+import { storageDiagnostics } from "./diagnostics.ts";
 import { isStetError } from "./errors.ts";
 import type { Clock, Logger } from "./ports.ts";
 
@@ -27,6 +28,7 @@ export class Patience {
         return await attempt();
       } catch (error) {
         this.#logger.warn(`The store failed to ${what}; trying again`, { error: String(error), pauseMs });
+        storageDiagnostics.publish(() => ({ what, error: String(error), pauseMs }));
       }
       if (this.#stopped) return undefined;
       await this.#pause(pauseMs);

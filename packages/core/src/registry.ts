@@ -44,7 +44,8 @@ export class Registry {
   get fingerprint(): string {
     const hash = createHash("sha256");
     for (const name of [...this.#orchestrations.keys()].sort()) {
-      for (const { version, run } of this.#orchestrations.get(name) ?? []) hash.update(`${name}@${version}\n${run}\n`);
+      for (const { version, run } of this.#orchestrations.get(name) ?? [])
+        hash.update(`${name}@${version}\n${run.toString()}\n`);
     }
     return hash.digest("base64url").slice(0, 16);
   }

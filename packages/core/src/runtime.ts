@@ -5,6 +5,7 @@
 import { Client, deadAfterMs } from "./client.ts";
 import type { AnyActivity, AnyOrchestration, OrchestrationClient } from "./context.ts";
 import { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
+import { ownershipDiagnostics } from "./diagnostics.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
@@ -228,11 +229,11 @@ export class Runtime {
   }
 
   async #register(): Promise<void> {
-    const { workerName = `worker-${process.pid}`, tags = [], llm } = this.#options;
+    const { tags = [], llm } = this.#options;
     const now = this.#clock.now();
     this.#lastBeatAt = now;
     this.#worker = await this.#storage.registerWorker({
-      name: workerName,
+      name: this.#name,
       ...thisProcess(),
       capabilities: {
         orchestrations: this.#registry.handlers,
@@ -242,6 +243,11 @@ export class Runtime {
       },
       now,
     });
+    ownershipDiagnostics.publish(() => ({ change: "registered", worker: this.#name }));
+  }
+
+  get #name(): string {
+    return this.#options.workerName ?? `worker-${process.pid}`;
   }
 
   #lookForAll(): void {
@@ -274,6 +280,7 @@ export class Runtime {
 
   /** Declared dead while alive: what is held here belongs to others now. */
   async #comeBack(): Promise<void> {
+    ownershipDiagnostics.publish(() => ({ change: "declaredDead", worker: this.#name }));
     this.#logger.warn("This worker was taken for dead; it drops what it held and registers again");
     this.#turns.forget();
     this.#work.abandonAll("this worker was taken for dead");
@@ -289,6 +296,7 @@ export class Runtime {
         silentForMs: other.silentForMs,
       });
       await this.#storage.releaseWorker(other.key);
+      ownershipDiagnostics.publish(() => ({ change: "buried", worker: other.name }));
       this.#lookForAll();
     }
   }

@@ -9,6 +9,7 @@
  *   T2  Work of a turn starts after its commit, never before.
  *   T3  An answer found in this worker is kept until a commit has taken it, or goes to the store's inbox.
  */
+import { turnDiagnostics } from "./diagnostics.ts";
 import { effectiveOptions } from "./activity-runner.ts";
 import { advance, Course } from "./course.ts";
 import { type StetError, toFailure } from "./errors.ts";
@@ -303,7 +304,7 @@ export class TurnDispatcher {
   }
 
   #commit(turn: Turn, at: number): Done {
-    const { owned, course, feed, sink, lost } = turn;
+    const { owned, course, feed, sink } = turn;
     const { execution, key, lastEventId } = owned;
     const position = { key, execution: execution.execution, lastEventId };
     if (course.failure !== undefined) {
@@ -358,6 +359,13 @@ export class TurnDispatcher {
   #after({ turn, commit, starts, blocked }: Done, outcome: CommitOutcome | undefined): void {
     const { owned, feed } = turn;
     const { work, wakeAt } = this.#environment;
+    turnDiagnostics.publish(() => ({
+      instanceId: owned.instanceId,
+      execution: commit.execution,
+      orchestration: owned.execution.name,
+      events: feed.texts.length,
+      outcome: blocked !== undefined ? "blocked" : (outcome ?? "notOwner"),
+    }));
     if (outcome !== "committed" || blocked !== undefined) {
       if (blocked !== undefined) this.#reportBlocked(owned, blocked);
       return this.#drop(owned, feed);

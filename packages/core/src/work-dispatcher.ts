@@ -19,14 +19,15 @@ import {
   toFailure,
 } from "./errors.ts";
 import type { ActivityScheduled, LlmCompleted, LlmRequested, RecordedRetryPolicy } from "./events.ts";
+import { type WorkDiagnostic, workDiagnostics } from "./diagnostics.ts";
 import { Job } from "./job.ts";
 import { askedDelayMs, type LlmDispatcher, llmRetryPolicy } from "./llm/llm-dispatcher.ts";
 import type { AnswerBody, AnswerMessage, WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
+import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
-import type { Patience } from "./patience.ts";
 import type { ClaimedWork, InstanceKey, OutgoingWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 
@@ -242,9 +243,10 @@ export class WorkDispatcher {
 
   #run(job: Job, pool: Pool): void {
     pool.running++;
+    const begun = workDiagnostics.isHeard ? performance.now() : 0;
     this.#attempt(job).then(
-      (result) => this.#found(job, pool, result),
-      (error: unknown) => this.#found(job, pool, { failure: toFailure(error) }),
+      (found) => this.#found(job, pool, found, begun),
+      (error: unknown) => this.#found(job, pool, { failure: toFailure(error) }, begun),
     );
   }
 
@@ -280,11 +282,12 @@ export class WorkDispatcher {
     return llm;
   }
 
-  #found(job: Job, pool: Pool, found: Found): void {
+  #found(job: Job, pool: Pool, found: Found, begun: number): void {
     if (job.saving !== undefined) {
-      void job.saving.then(() => this.#found(job, pool, found));
+      void job.saving.then(() => this.#found(job, pool, found, begun));
       return;
     }
+    workDiagnostics.publish(() => diagnosticOf(job, found, performance.now() - begun));
     pool.running--;
     this.#beats.delete(job);
     if (job.abandoned !== undefined) this.#done(job);
@@ -444,6 +447,16 @@ export class WorkDispatcher {
       logger.warn("A heartbeat could not be kept", { instanceId: job.item.instanceId, error: String(error) });
     }
   }
+}
+
+function diagnosticOf({ item, attempt }: Job, found: Found, durationMs: number): WorkDiagnostic {
+  const { instanceId, execution, eventId, request } = item;
+  const model = request.kind === "LlmRequested";
+  const common = { instanceId, execution, eventId, attempt, durationMs, kind: model ? "model" : "activity" } as const;
+  const name = model ? request.operation : request.name;
+  if ("failure" in found) return { ...common, name, failure: found.failure };
+  if (found.answer.kind !== "LlmCompleted") return { ...common, name };
+  return { ...common, name, model: found.answer.model, usage: found.answer.usage };
 }
 
 function drain(pool: Pool): Job[] {
