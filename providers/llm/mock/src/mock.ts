@@ -51,7 +51,7 @@ export interface MockOptions {
  *   .otherwise((request) => `You said: ${request.messages.at(-1)?.content}`);
  *
  * const runtime = await Runtime.start({ storage: sqlite(":memory:"), llm, orchestrations: [handleTicket] });
- * ...
+ * await (await runtime.startOrchestration(handleTicket, "T-17")).result();
  * assert.equal(llm.calls.length, 4);
  * assert.deepEqual(llm.unused, []);
  * ```

@@ -22,7 +22,7 @@ export function toResponse(value: Payload, details: AnswerDetails, call: MockCal
 }
 
 /** A token is four characters, the last one perhaps fewer. */
-export function tokens(text: string): number {
+function tokens(text: string): number {
   return Math.ceil(text.length / 4);
 }
 

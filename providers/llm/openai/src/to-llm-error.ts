@@ -30,7 +30,7 @@ export function errorInside(body: unknown, redact: Redact): LlmError | undefined
 }
 
 /** The kind of an error answer, by status, and by code where the status says too little. */
-export function kindOf(status: number | undefined, code: string | undefined): LlmErrorKind {
+function kindOf(status: number | undefined, code: string | undefined): LlmErrorKind {
   if (code === "insufficient_quota" || code === "billing_hard_limit_reached") return "quota_exceeded";
   if (code === "content_filter" || code === "content_policy_violation") return "content_filter";
   switch (status) {
