@@ -22,7 +22,7 @@ export interface AdminWrites {
 export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
     SELECT key, 0 FROM instances WHERE id = ?
     UNION ALL
-    SELECT i.key, depth + 1 FROM tree JOIN instances i ON i.parent = tree.key
+    SELECT i.key, depth + 1 FROM tree CROSS JOIN instances i ON i.parent = tree.key
     ORDER BY 2)`;
 
 interface TreeRow {
@@ -99,7 +99,7 @@ export function prepareAdminWrites(db: Database): AdminWrites {
 /** Removes a tree unless something in it runs and `force` is off. Answers whether it is gone. */
 function prepareRemoveTree(db: Database): (rootId: string, force: boolean, change: ChangeSet) => boolean {
   const tree = db.prepare<[string], TreeRow>(
-    `${treeSql} SELECT i.key, i.id, i.status FROM tree JOIN instances i ON i.key = tree.key`,
+    `${treeSql} SELECT i.key, i.id, i.status FROM tree CROSS JOIN instances i ON i.key = tree.key`,
   );
   const executions = db
     .prepare<[number, number], number>(

@@ -70,16 +70,18 @@ function useWal(db: Database, busyTimeoutMs: number): void {
   }
 }
 
-/** Always takes the write lock, so that a file which cannot be written is found out now. */
+/** Writes in any case, and takes it back when there was nothing to do: a file that cannot be written is found out now. */
 function migrate(db: Database, path: string): void {
-  db.transaction(() => {
+  db.exec("BEGIN IMMEDIATE");
+  try {
     const version = checkOurs(db, path);
     for (const step of steps.slice(version)) db.exec(step);
-    if (version < steps.length) {
-      db.pragma(`application_id = ${applicationId}`);
-      db.pragma(`user_version = ${steps.length}`);
-    }
-  }).immediate();
+    db.pragma(`application_id = ${applicationId}`);
+    db.pragma(`user_version = ${steps.length}`);
+    db.exec(version < steps.length ? "COMMIT" : "ROLLBACK");
+  } finally {
+    if (db.inTransaction) db.exec("ROLLBACK");
+  }
 }
 
 /**
