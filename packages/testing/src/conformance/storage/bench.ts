@@ -4,11 +4,13 @@
  */
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import type {
   ClaimedTurn,
   ClaimedWork,
   InstanceRecord,
   OutgoingStart,
+  StorageChange,
   StorageProvider,
   TurnClaim,
   TurnCommit,
@@ -194,6 +196,16 @@ export async function recordOf(store: StorageProvider, instanceId: string): Prom
   return record;
 }
 
+/** Whether a verb fails, which S6 keeps for trouble. */
+export async function refuses(verb: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await verb();
+    return false;
+  } catch {
+    return true; // what kind of error it is, is the provider's to say
+  }
+}
+
 /** All that the contract lets anybody see of these instances and of the store, for comparison before and after. */
 export async function picture(store: StorageProvider, ...ids: readonly string[]): Promise<unknown> {
   const { admin } = store;
@@ -219,3 +231,38 @@ export async function picture(store: StorageProvider, ...ids: readonly string[])
 
 /** So early that every timer is still to come. */
 const START_OF_TIME = 0;
+
+/**
+ * Does something and waits, within bounds, until the store has told of a change that answers `wanted`. The only real
+ * time in the suite.
+ */
+export async function hears<Result>(
+  bench: Bench,
+  store: StorageProvider,
+  wanted: (change: StorageChange) => boolean,
+  action: () => Promise<Result>,
+): Promise<Result> {
+  const heard: StorageChange[] = [];
+  let found = (): void => {};
+  const told = new Promise<void>((resolve) => (found = resolve));
+  const end = store.onChange((change) => {
+    heard.push(change);
+    if (wanted(change)) found();
+  });
+  const patience = new AbortController();
+  try {
+    const result = await action();
+    const timeout = setTimeout(bench.noticeMs, "late", { signal: patience.signal });
+    const outcome = await Promise.race([told, timeout]);
+    assert.notEqual(outcome, "late", `Expected another change, got ${JSON.stringify(heard)}.`);
+    return result;
+  } finally {
+    patience.abort();
+    end();
+  }
+}
+
+/** Whether a change may have touched an instance. */
+export function mentions(change: StorageChange, instanceId: string): boolean {
+  return change.instances === undefined || change.instances.includes(instanceId);
+}

@@ -5,8 +5,10 @@
 import { describe } from "node:test";
 import type { StorageProvider } from "@stet/core";
 import type { Bench, Chapter } from "./bench.ts";
+import { atomicity } from "./atomicity.ts";
 import { blocking } from "./blocking.ts";
 import { capabilities } from "./capabilities.ts";
+import { changes } from "./changes.ts";
 import { claims } from "./claims.ts";
 import { customStatus } from "./custom-status.ts";
 import { deletion } from "./deletion.ts";
@@ -14,6 +16,8 @@ import { endings } from "./endings.ts";
 import { executions } from "./executions.ts";
 import { idempotency } from "./idempotency.ts";
 import { instances } from "./instances.ts";
+import { life } from "./life.ts";
+import { limits } from "./limits.ts";
 import { listing } from "./listing.ts";
 import { messages } from "./messages.ts";
 import { outputs } from "./outputs.ts";
@@ -31,6 +35,7 @@ import { tags } from "./tags.ts";
 import { takeover } from "./takeover.ts";
 import { timers } from "./timers.ts";
 import { tree } from "./tree.ts";
+import { twoHandles } from "./two-handles.ts";
 import { waits } from "./waits.ts";
 import { waking } from "./waking.ts";
 import { workItems } from "./work.ts";
@@ -58,6 +63,7 @@ export interface StorageSuiteOptions {
 }
 
 const chapters: readonly Chapter[] = [
+  life,
   workers,
   ownership,
   claims,
@@ -70,6 +76,7 @@ const chapters: readonly Chapter[] = [
   waking,
   executions,
   endings,
+  atomicity,
   workItems,
   retries,
   savedWork,
@@ -88,6 +95,9 @@ const chapters: readonly Chapter[] = [
   prune,
   restart,
   stats,
+  changes,
+  limits,
+  twoHandles,
 ];
 
 /**

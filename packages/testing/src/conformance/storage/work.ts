@@ -11,7 +11,6 @@ import {
   ended,
   openStore,
   ownedBy,
-  picture,
   register,
   run,
   running,
@@ -27,7 +26,6 @@ import {
   SECOND,
   START,
   timer,
-  unwritable,
   wait,
   work,
   workClaim,
@@ -308,20 +306,6 @@ export function workItems(bench: Bench): void {
       assert.deepEqual(outcomes, ["committed", "committed"]);
       assert.deepEqual(await store.readWork(turn.key, 1), []);
       assert.deepEqual((await store.admin.stats(START)).messages, { ready: 0, delayed: 0 });
-    });
-
-    test("completeWork() changes nothing when its message cannot be written", async (t) => {
-      const { store, anna, ben } = await twoWorkers(bench, t);
-      await running(store, anna, "a", (turn) => ({ work: [work(turn, 2)] }));
-      const { key } = await claimItem(store, ben);
-      const before = await picture(store, "a");
-
-      const answer = completion(key, "a", unwritable());
-      const outcome = await store.completeWork(ben, [answer]).catch(() => "thrown");
-      if (outcome !== "thrown") return t.skip("this store can write anything");
-
-      assert.deepEqual(await picture(store, "a"), before);
-      assert.deepEqual(await store.completeWork(ben, [completion(key, "a")]), ["committed"]);
     });
 
     test("settling removes items, delayed, ready and running, and leaves the others", async (t) => {
