@@ -315,8 +315,13 @@ export class Execution implements Recorder {
     this.status = carried?.status;
     for (const [key, value] of Object.entries(carried?.state ?? {})) this.state.set(key, value);
     for (const { name, data } of carried?.events ?? []) this.#buffer(name, data);
+    // Not on the caller's stack: code that never lets go can then be broken off without the caller.
+    queueMicrotask(() => this.#run(event.input));
+  }
+
+  #run(payload: Payload | undefined): void {
     try {
-      const input = this.#input(event.input);
+      const input = this.#input(payload);
       const returned = this.#environment.enter(this, () =>
         this.definition.run(orchestrationContext(this), input as never),
       );

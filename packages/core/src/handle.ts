@@ -3,7 +3,14 @@
  */
 import { durationMs, type Duration } from "./duration.ts";
 import { assertName } from "./definitions.ts";
-import { type Failure, fromFailure, InstanceError, OrchestrationError, type StetError, TimeoutError } from "./errors.ts";
+import {
+  type Failure,
+  fromFailure,
+  InstanceError,
+  OrchestrationError,
+  type StetError,
+  TimeoutError,
+} from "./errors.ts";
 import type { HistoryEvent } from "./events.ts";
 import type {
   InstanceHandle,

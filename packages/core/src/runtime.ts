@@ -20,6 +20,7 @@ import { systemClock, warningLogger } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
 import { defaultPayloadLimit } from "./to-payload.ts";
 import { TurnDispatcher } from "./turn-dispatcher.ts";
+import { Watchdog } from "./watchdog.ts";
 import { WorkDispatcher } from "./work-dispatcher.ts";
 
 /** Options of a runtime. Only `storage` is needed. */
@@ -39,7 +40,10 @@ export interface RuntimeOptions {
   readonly codec?: PayloadCodec;
   /** Largest payload in bytes, after long texts have been put aside. @default 4 MiB */
   readonly payloadLimit?: number;
-  /** `"off"` leaves the globals alone: `Date`, `Math.random`, timers and `fetch` are not guarded in orchestrations. */
+  /**
+   * `"off"` leaves the globals alone (`Date`, `Math.random`, timers and `fetch` are not guarded in orchestrations) and
+   * starts no watchdog for code that holds the event loop. @default "guarded"
+   */
   readonly determinism?: "guarded" | "off";
   /** `"error"` blocks an instance whose code would ask a recorded model call otherwise today. @default "report" */
   readonly promptDrift?: "report" | "error";
@@ -78,6 +82,7 @@ export class Runtime {
   readonly #patience: Patience;
   readonly #turns: TurnDispatcher;
   readonly #work: WorkDispatcher;
+  readonly #watchdog: Watchdog | undefined;
   readonly #restoreGlobals: () => void;
   readonly #idleWaiters = new Set<() => void>();
   #worker: WorkerKey = "";
@@ -123,6 +128,7 @@ export class Runtime {
     this.#logger = logger;
     this.#patience = new Patience(clock, logger);
     const guarded = options.determinism !== "off";
+    this.#watchdog = guarded ? new Watchdog(logger) : undefined;
     this.#restoreGlobals = guarded ? installDeterminismGuard() : () => undefined;
     const shared = {
       storage,
@@ -154,6 +160,7 @@ export class Runtime {
       maxRequestsPerDelivery,
       enter: guarded ? enterGuarded : (_execution, run) => run(),
       wakeAt: (at) => this.#wakeAt(at),
+      watchdog: this.#watchdog,
     });
   }
 
@@ -345,6 +352,7 @@ export class Runtime {
       });
     });
     this.#restoreGlobals();
+    this.#watchdog?.stop();
     await this.client.close();
     await this.#storage.close();
   }

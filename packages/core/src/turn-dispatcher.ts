@@ -12,7 +12,7 @@
 import { turnDiagnostics } from "./diagnostics.ts";
 import { effectiveOptions } from "./activity-runner.ts";
 import { advance, Course } from "./course.ts";
-import { type StetError, toFailure } from "./errors.ts";
+import { DeterminismError, type StetError, toFailure } from "./errors.ts";
 import type { ActivityScheduled, LlmRequested, OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
@@ -33,6 +33,7 @@ import type {
 import type { PayloadSink, TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed } from "./turn.ts";
 import { blockOf, commitOf } from "./turn-commit.ts";
+import type { Watchdog } from "./watchdog.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
 
 /** Most instances in one batch, and most messages in one claim. */
@@ -67,6 +68,8 @@ export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceReques
   /** Something will become visible at this time. */
   readonly wakeAt: (at: number) => void;
   readonly onIdle: () => void;
+  /** Breaks off code that does not let go of the event loop. */
+  readonly watchdog: Watchdog | undefined;
 }
 
 /** An instance that this worker owns. */
@@ -103,10 +106,16 @@ export class TurnDispatcher {
   #scheduled = false;
   #pumping: Promise<void> | undefined;
   #stopped = false;
+  /** Who is running, for the watchdog to name. */
+  #running = "";
+  /** Whether code was broken off since this was looked at last. */
+  #brokenOff = false;
+  /** After code was broken off instances run one by one, until it is known whose code it was. */
+  #cautious = false;
 
   constructor(environment: TurnEnvironment) {
     this.#environment = environment;
-    this.#loader = new ExecutionLoader(environment, hop);
+    this.#loader = new ExecutionLoader(environment, this.#hop);
   }
 
   /** There may be messages in the store. */
@@ -176,10 +185,40 @@ export class TurnDispatcher {
   async #pump(): Promise<void> {
     while (!this.#stopped && (this.#claimSignalled || this.#ready.size > 0)) {
       const claimed = this.#claimSignalled ? await this.#claim() : [];
-      const entries = await this.#prepare(claimed);
-      if (entries.length > 0) await this.#run(entries);
+      const oneByOne = this.#cautious && claimed.length > 0;
+      const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
+      const size = this.#cautious ? 1 : batchSize;
+      this.#cautious = false;
+      for (const group of groups) {
+        const entries = await this.#prepare(group, size);
+        if (entries.length > 0) await this.#run(entries);
+      }
       if (this.#owned.size > this.#environment.cacheSize) await this.#evict(this.#environment.cacheSize);
     }
+  }
+
+  /** Lets all code run until it waits, under the eyes of the watchdog. */
+  readonly #hop = async (): Promise<void> => {
+    const { watchdog } = this.#environment;
+    if (watchdog === undefined) return hop();
+    watchdog.begin(this.#running);
+    await hop();
+    if (watchdog.end()) this.#brokenOff = true;
+  };
+
+  /** Whether code was broken off since this was asked last: then no execution of the batch can be trusted. */
+  #wasBrokenOff(): boolean {
+    const brokenOff = this.#brokenOff;
+    this.#brokenOff = false;
+    return brokenOff;
+  }
+
+  /** It was one of several: they are given back and run one by one. */
+  async #suspect(keys: readonly InstanceKey[]): Promise<void> {
+    const { storage, worker, patience } = this.#environment;
+    this.#cautious = true;
+    await patience.until("release instances", () => storage.releaseInstances(worker(), keys));
+    this.#claimSignalled = true;
   }
 
   async #claim(): Promise<ClaimedTurn[]> {
@@ -194,7 +233,7 @@ export class TurnDispatcher {
   }
 
   /** The batch: claimed instances with their messages, and owned ones with answers or code to run. */
-  async #prepare(claimed: readonly ClaimedTurn[]): Promise<Entry[]> {
+  async #prepare(claimed: readonly ClaimedTurn[], size: number): Promise<Entry[]> {
     const entries: Entry[] = [];
     const unloaded: ClaimedTurn[] = [];
     for (const turn of claimed) {
@@ -208,7 +247,7 @@ export class TurnDispatcher {
     entries.push(...(await this.#load(unloaded)));
     const batched = new Set(entries.map(({ owned }) => owned));
     for (const owned of this.#ready) {
-      if (entries.length >= batchSize) break;
+      if (entries.length >= size) break;
       if (batched.has(owned)) continue;
       if (owned.arrived.length === 0) this.#ready.delete(owned);
       entries.push({ owned, incoming: this.#takeArrived(owned), lost: [] });
@@ -233,7 +272,15 @@ export class TurnDispatcher {
       const incoming = await this.#incoming(turn);
       if (incoming !== undefined) incomings.set(turn, incoming);
     }
-    for (const { turn, execution, unrun, lost, failure } of await this.#loader.load(incomings)) {
+    this.#running = loadable[0]?.instanceId ?? "";
+    const loaded = await this.#loader.load(incomings);
+    if (this.#wasBrokenOff()) {
+      const [only, ...others] = loadable;
+      if (only !== undefined && others.length === 0) await this.#block(only, holdsTheLoop(only));
+      else await this.#suspect(loadable.map(({ key }) => key));
+      return [];
+    }
+    for (const { turn, execution, unrun, lost, failure } of loaded) {
       if (execution === undefined) {
         await this.#refuse(turn, failure);
         continue;
@@ -267,10 +314,19 @@ export class TurnDispatcher {
   async #run(entries: readonly Entry[]): Promise<void> {
     const at = this.#environment.clock.now();
     const turns = entries.map((entry) => this.#turn(entry, at));
+    this.#running = entries[0]?.owned.instanceId ?? "";
     await advance(
       turns.map(({ course }) => course),
-      hop,
+      this.#hop,
     );
+    if (this.#wasBrokenOff()) {
+      const [only, ...others] = turns;
+      if (only === undefined || others.length > 0) {
+        for (const { owned, feed } of turns) this.#drop(owned, feed);
+        return this.#suspect(turns.map(({ owned }) => owned.key));
+      }
+      only.course.failure = holdsTheLoop(only.owned);
+    }
     const commits = turns.map((turn) => this.#commit(turn, at));
     const { storage, worker, patience } = this.#environment;
     const outcomes = await patience.until("commit turns", () =>
@@ -496,6 +552,12 @@ interface Done {
 }
 
 const noWork: { readonly starts: readonly WorkItem[]; readonly rows: OutgoingWork[] } = { starts: [], rows: [] };
+
+function holdsTheLoop({ instanceId }: { readonly instanceId: string }): StetError {
+  return new DeterminismError(
+    `Expected the code of instance ${instanceId} to wait for a durable promise, got code that held the event loop until it was broken off: it loops without waiting, or computes for too long. Move long computations into an activity`,
+  );
+}
 
 /** Whether the cached execution is where the store says the instance is (T1). */
 function stands({ execution, lastEventId }: Owned, turn: ClaimedTurn): boolean {
