@@ -66,8 +66,14 @@ export function jsonSchemaOf(schema: Schema | JsonSchema): JsonSchema {
       `Expected a Zod schema or a JSON Schema document, got a schema of ${schema["~standard"].vendor}`,
     );
   }
-  const { $schema: _dialect, ...document } = z.toJSONSchema(schema as unknown as z.ZodType, { io: "input" });
+  const { $schema: _dialect, ...document } = z.toJSONSchema(schema as unknown as z.ZodType, { io: "input", override });
   return document as JsonSchema;
+}
+
+/** A plain `z.object` drops what it does not know, so the model need not invent any: its document is closed. */
+function override({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodTypes; jsonSchema: { [key: string]: unknown } }): void {
+  const { def } = zodSchema._zod;
+  if (def.type === "object" && def.catchall === undefined) jsonSchema["additionalProperties"] = false;
 }
 
 /** A schema that checks by a JSON Schema document. */
