@@ -10,7 +10,8 @@
  */
 import { DeterminismError, isStetError, type StetError } from "./errors.ts";
 import type { ClosingBody, DeliveryBody, Recorded, RequestBody } from "./events.ts";
-import type { Execution, Operation } from "./execution.ts";
+import type { Execution } from "./execution.ts";
+import type { Operation } from "./operation.ts";
 
 /** Where deliveries come from and requests go to. */
 export interface Feed {

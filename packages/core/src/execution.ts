@@ -34,6 +34,7 @@ import type {
   Recorded,
   RequestBody,
 } from "./events.ts";
+import { answers, callSite, cancellationOf, Operation } from "./operation.ts";
 import { orchestrationContext } from "./orchestration-context.ts";
 import type { Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
@@ -58,30 +59,6 @@ export interface ExecutionEnvironment {
   readonly enter: (execution: Execution, run: () => unknown) => unknown;
   /** Remember where each request was made. Costly: only for explaining a mismatch. */
   readonly traceRequests?: boolean;
-}
-
-/** A request the code has made. */
-export class Operation {
-  readonly body: RequestBody;
-  /** The operation that this one cancels; its event id becomes `source` when it is bound. */
-  readonly target: Operation | undefined;
-  /** Id of the event it was bound to, 0 before. */
-  eventId = 0;
-  /** Whether nobody waits for an answer any more. */
-  settled = true;
-  /** Whether a timer will answer it if nothing else does. */
-  hasTimeLimit = false;
-  promise: Promise<unknown> | undefined;
-  resolve: ((value: unknown) => void) | undefined;
-  reject: ((error: unknown) => void) | undefined;
-  read: Question<unknown>["read"];
-  /** Where it was made, when the environment traces. */
-  site: string | undefined;
-
-  constructor(body: RequestBody, target?: Operation) {
-    this.body = body;
-    this.target = target;
-  }
 }
 
 /** What history says about choices of the code, gathered before it is replayed. */
@@ -485,44 +462,4 @@ export class Execution implements Recorder {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
-}
-
-/** Which cancellation takes back which request. */
-function cancellationOf(body: RequestBody, reason: string): RequestBody {
-  switch (body.kind) {
-    case "ActivityScheduled":
-      return { kind: "ActivityCancelled", source: 0, reason };
-    case "TimerCreated":
-      return { kind: "TimerCancelled", source: 0, reason };
-    case "EventAwaited":
-      return { kind: "EventWaitCancelled", source: 0, reason };
-    case "SubOrchestrationScheduled":
-      return { kind: "SubOrchestrationCancelled", source: 0, reason };
-    case "LlmRequested":
-      return { kind: "LlmCancelled", source: 0, reason };
-    default:
-      throw new TypeError(`${body.kind} cannot be cancelled`);
-  }
-}
-
-const answered: { readonly [Kind in DeliveryBody["kind"]]?: RequestBody["kind"] } = {
-  ActivityCompleted: "ActivityScheduled",
-  ActivityFailed: "ActivityScheduled",
-  TimerFired: "TimerCreated",
-  SubOrchestrationCompleted: "SubOrchestrationScheduled",
-  SubOrchestrationFailed: "SubOrchestrationScheduled",
-  LlmCompleted: "LlmRequested",
-  LlmFailed: "LlmRequested",
-};
-
-/** Whether an answer of this kind belongs to a request of that kind. */
-export function answers(answer: DeliveryBody["kind"], request: RequestBody["kind"]): boolean {
-  return answered[answer] === request;
-}
-
-/** The line of user code that made the call: the first frame outside this package. */
-function callSite(): string | undefined {
-  const here = import.meta.url.slice(0, import.meta.url.lastIndexOf("/"));
-  const frames = new Error().stack?.split("\n").slice(1) ?? [];
-  return frames.find((frame) => !frame.includes(here) && !frame.includes("node:"))?.trim();
 }

@@ -14,8 +14,9 @@ import {
   type RequestBody,
 } from "./events.ts";
 import { advance, Course, type Feed } from "./course.ts";
-import type { Execution, Foreknowledge, Operation } from "./execution.ts";
+import type { Execution, Foreknowledge } from "./execution.ts";
 import { describe, differenceOf } from "./nondeterminism.ts";
+import type { Operation } from "./operation.ts";
 import { type Payload, samePayload } from "./payload.ts";
 
 /** What a replay noticed that is no error. */

@@ -22,8 +22,9 @@ import {
   type StateSet,
   type SubOrchestrationScheduled,
 } from "./events.ts";
-import { answers, type Execution, type Operation } from "./execution.ts";
+import type { Execution } from "./execution.ts";
 import type { AnswerMessage, Message, StartMessage } from "./messages.ts";
+import { answers, type Operation } from "./operation.ts";
 import type { Payload } from "./payload.ts";
 
 /** A message in the order in which it is to be delivered. */
@@ -129,7 +130,7 @@ export class TurnFeed implements Feed {
     switch (body.kind) {
       case "ActivityScheduled":
         effects.work.set(id, body);
-        this.#limit(execution, id, body, operation);
+        this.#limit(execution, id, body);
         break;
       case "LlmRequested":
         effects.work.set(id, body);
@@ -223,18 +224,22 @@ export class TurnFeed implements Feed {
         const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
         if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
         if (local) this.localAnswers.push(message);
-        if (operation.hasTimeLimit || (!local && body.kind !== "TimerFired")) this.effects.settled.push(body.source);
+        const leavesRow = this.#isLimited(operation.body) || (!local && body.kind !== "TimerFired");
+        if (leavesRow) this.effects.settled.push(body.source);
         if (!local) this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
         return body;
       }
     }
   }
 
+  #isLimited(request: RequestBody): boolean {
+    return request.kind === "ActivityScheduled" && this.#input.totalTimeoutMs(request) !== undefined;
+  }
+
   /** A timer that fails the activity when nothing else has answered it. */
-  #limit({ execution, instanceId }: Execution, id: number, request: ActivityScheduled, operation: Operation): void {
+  #limit({ execution, instanceId }: Execution, id: number, request: ActivityScheduled): void {
     const totalMs = this.#input.totalTimeoutMs(request);
     if (totalMs === undefined) return;
-    operation.hasTimeLimit = true;
     const message = `Expected activity ${request.name} of instance ${instanceId} (event ${id}) to be answered within ${totalMs} ms, got no answer`;
     const error: Failure =
       request.options?.effect === "irreversible"
