@@ -1,0 +1,48 @@
+/**
+ * The numbered samples do what they say: each is run as a process of its own, offline, and must print exactly what its
+ * header promises.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Keys of the environment would make the samples ask a real model. */
+const offline = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("OPENAI_")));
+
+const samples = readdirSync(join(root, "samples")).filter((name) => /^\d\d-.+\.ts$/.test(name));
+
+test("there are numbered samples, without gaps", () => {
+  assert.ok(samples.length > 0, "Expected samples/NN-name.ts files, got none.");
+  assert.deepEqual(
+    samples.map((name) => Number(name.slice(0, 2))),
+    samples.map((_, i) => i + 1),
+  );
+});
+
+for (const name of samples) {
+  test(`samples/${name} prints what its header says`, { timeout: 60_000 }, async () => {
+    const expected = promised(readFileSync(join(root, "samples", name), "utf8"));
+
+    const { stdout } = await run(
+      process.execPath,
+      ["--conditions=@stet/source", "--import", "tsx", join("samples", name)],
+      { cwd: root, env: offline, timeout: 50_000 },
+    );
+
+    assert.equal(stdout, expected);
+  });
+}
+
+/** The lines below ` * Prints:` in the first comment of a sample, without their margin. */
+function promised(source: string): string {
+  const lines = /^\/\*\*[\s\S]*?\n \* Prints:\n([\s\S]*?)\n \*\//.exec(source)?.[1];
+  assert.ok(lines !== undefined, "Expected the first comment to end with the lines below Prints:, got no such lines.");
+  return lines.replaceAll(/^ \* {3}/gm, "") + "\n";
+}
