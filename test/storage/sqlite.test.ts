@@ -11,8 +11,14 @@ import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { StorageChange, StorageProvider, TurnCommit, WorkerKey } from "@stet/core";
-import { isStetError, type StorageError } from "@stet/core";
+import {
+  isStetError,
+  type StorageChange,
+  type StorageError,
+  type StorageProvider,
+  type TurnCommit,
+  type WorkerKey,
+} from "@stet/core";
 import { sqlite, type SqliteOptions } from "@stet/sqlite";
 import Sqlite from "better-sqlite3";
 
@@ -246,6 +252,44 @@ test("a verb waits for another connection's lock, and is refused as retryable wh
   assert.equal((error.cause as { code?: string }).code, "SQLITE_BUSY");
   assert.deepEqual(reads, []);
   assert.equal(await start(store, "a"), "started");
+});
+
+test("verbs that wait for a lock keep their order and hold up nothing else in the process", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  await start(store, "a");
+  const worker = await register(store);
+  const other = new Sqlite(path);
+  t.after(() => other.close());
+  other.exec("BEGIN IMMEDIATE");
+  const send = (body: string) => store.sendMessages([{ instanceId: "a", body, at: 1 }]);
+
+  const sent = [send("first"), send("second"), send("third")];
+  const asleep = Date.now();
+  await sleep(30);
+  const lateMs = Date.now() - asleep - 30;
+  other.exec("COMMIT");
+  const outcomes = await Promise.all(sent);
+
+  assert.ok(lateMs < 1_000, `Expected timers to go on while verbs wait, got one ${lateMs} ms late.`);
+  assert.deepEqual(outcomes.flat(), ["sent", "sent", "sent"]);
+  const [turn] = await store.claimTurns(claimOf(worker));
+  assert.deepEqual(
+    turn?.messages.map(({ body }) => body),
+    ["{}", "first", "second", "third"],
+  );
+});
+
+test("sqlite() refuses options that it does not know", () => {
+  const refused = (path: string, options: object) =>
+    assert.throws(
+      () => sqlite(path, options),
+      (error) => isStetError(error, "configuration_invalid"),
+    );
+
+  refused("", {});
+  refused("a.db", { synchronous: "sometimes" });
+  refused("a.db", { busyTimeoutMs: -1 });
 });
 
 test("claimTurns() takes no lock when there is nothing to take", async (t) => {

@@ -3,6 +3,7 @@
  * microtask after it, many as one; changes of others are seen by `PRAGMA data_version`, which costs next to nothing and
  * is asked only while somebody listens.
  */
+import { clearInterval, setInterval } from "node:timers";
 import type { StorageChange } from "@stet/core";
 import type { Database } from "./database.ts";
 

@@ -22,7 +22,6 @@ export const inMemory = ":memory:";
 
 /** Opens `path`, migrates it, and leaves nothing open when it fails. */
 export function openDatabase(path: string, options: DatabaseOptions): Database {
-  if (path === "") throw storageError(path, 'expected the path to be a file name or ":memory:", got ""');
   if (path !== inMemory && !existsSync(dirname(resolve(path)))) {
     throw storageError(path, `expected the folder ${dirname(path)} to exist`);
   }
@@ -33,6 +32,7 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
     if (path !== inMemory) useWal(db, options.busyTimeoutMs);
     db.pragma(`synchronous = ${options.synchronous}`);
     migrate(db, path);
+    db.pragma("busy_timeout = 0"); // from here on the waiting is done without holding up the process
     return db;
   } catch (error) {
     db?.close();

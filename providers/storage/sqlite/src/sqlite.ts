@@ -1,37 +1,25 @@
-/**
- * The roof: counts opens, binds every verb to the open connection, turns SQLite's errors into ours, and tells of changes
- * once their transaction is over. better-sqlite3 is synchronous, so no verb ever awaits between BEGIN and COMMIT.
- */
-import { StorageError, type StorageAdmin, type StorageProvider } from "@stet/core";
-import { prepareAdminReads, type AdminReads } from "./admin-reads.ts";
-import { prepareAdminWrites, type AdminWrites } from "./admin-writes.ts";
-import { Changes, noChange, type ChangeSet } from "./changes.ts";
-import { prepareClaimTurns } from "./claim-turns.ts";
-import { prepareCommitTurns } from "./commit-turns.ts";
-import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
-import { toStorageError } from "./errors.ts";
-import { prepareMessages, type Messages } from "./messages.ts";
-import { prepareTurns, type Turns } from "./turns.ts";
-import { prepareWork, type Work } from "./work.ts";
-import { prepareWorkers, type Workers } from "./workers.ts";
+/** The roof: the options, and every verb of the seam on one connection. */
+import { ConfigurationError, type StorageAdmin, type StorageProvider } from "@stet/core";
+import { Connection } from "./connection.ts";
 
 /** How the file is used. */
 export interface SqliteOptions {
   /**
-   * What a commit waits for. `normal` survives the death of the process, `full` also a loss of power, `off` neither is
-   * promised.
+   * What a commit waits for. All survive the death of the process. `full` keeps every commit through a loss of power;
+   * `normal` may lose the last ones, never a part of one; `off` may lose the file.
    * @default "normal"
    */
   readonly synchronous?: "normal" | "full" | "off";
   /**
-   * How long to wait for another process that holds the lock.
+   * How long a verb waits for another process that holds the lock before it fails as retryable.
    * @default 5000
    */
   readonly busyTimeoutMs?: number;
 }
 
 /**
- * A store in one SQLite file, or in memory. Several processes may use one file; each call makes a connection of its own.
+ * A store in one SQLite file, or in memory (`":memory:"`). Several processes may use one file; each call makes a
+ * connection of its own.
  *
  * @example
  * ```ts
@@ -39,100 +27,21 @@ export interface SqliteOptions {
  * ```
  */
 export function sqlite(path: string, options: SqliteOptions = {}): StorageProvider {
-  return provide(new Connection(path, { synchronous: "normal", busyTimeoutMs: 5000, ...options }));
-}
-
-/** All verbs bound to one open connection. */
-interface Verbs extends Turns, Work, Workers, Messages, AdminWrites {
-  readonly db: Database;
-  readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
-  readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
-  readonly nextWakeAt: (now: number) => number | undefined;
-  readonly reads: AdminReads;
-}
-
-/** A connection through opens and closes. */
-class Connection {
-  readonly changes = new Changes();
-  readonly #path: string;
-  readonly #options: DatabaseOptions;
-  #opens = 0;
-  #verbs: Verbs | undefined;
-
-  constructor(path: string, options: DatabaseOptions) {
-    this.#path = path;
-    this.#options = options;
+  const { synchronous = "normal", busyTimeoutMs = 5000 } = options;
+  if (typeof path !== "string" || path === "") {
+    throw new ConfigurationError(`Expected the path to be a file name or ":memory:", got ${JSON.stringify(path)}`);
   }
-
-  open(): void {
-    if (this.#verbs === undefined) {
-      const db = openDatabase(this.#path, this.#options);
-      this.#verbs = bind(db);
-      if (this.#path !== inMemory) this.changes.watch(db);
-    }
-    this.#opens++;
+  if (!["normal", "full", "off"].includes(synchronous)) {
+    throw new ConfigurationError(`Expected synchronous to be "normal", "full" or "off", got ${String(synchronous)}`);
   }
-
-  close(): void {
-    if (this.#opens === 0 || --this.#opens > 0) return;
-    const db = this.#verbs?.db;
-    this.#verbs = undefined;
-    this.changes.unwatch();
-    try {
-      db?.pragma("wal_checkpoint(PASSIVE)");
-    } finally {
-      db?.close();
-    }
+  if (!Number.isFinite(busyTimeoutMs) || busyTimeoutMs < 0) {
+    throw new ConfigurationError(`Expected busyTimeoutMs to be a number of milliseconds, got ${String(busyTimeoutMs)}`);
   }
-
-  /** Runs a verb and tells what it changed. */
-  run<Result>(verb: (verbs: Verbs, change: ChangeSet) => Result): Result {
-    if (this.#verbs === undefined) {
-      throw new StorageError(`Expected the SQLite store ${this.#path} to be open, got a closed one`, false);
-    }
-    const change = noChange();
-    const result = verb(this.#verbs, change);
-    this.changes.publish(change);
-    return result;
-  }
-
-  toStorageError(error: unknown): Error {
-    return toStorageError(error, this.#path);
-  }
-}
-
-function bind(db: Database): Verbs {
-  const messages = prepareMessages(db);
-  const timers = db.prepare<[number], number | null>("SELECT min(fire_at) FROM timers WHERE fire_at > ?").pluck();
-  const work = db
-    .prepare<[number], number | null>("SELECT min(visible_at) FROM work WHERE owner IS NULL AND visible_at > ?")
-    .pluck();
-  return {
-    db,
-    ...messages,
-    ...prepareTurns(db),
-    ...prepareWork(db, messages.mail),
-    ...prepareWorkers(db),
-    ...prepareAdminWrites(db),
-    claimTurns: prepareClaimTurns(db),
-    commitTurns: prepareCommitTurns(db, messages.mail),
-    reads: prepareAdminReads(db),
-    nextWakeAt(now) {
-      const times = [timers.get(now), work.get(now)].filter((time) => typeof time === "number");
-      return times.length === 0 ? undefined : Math.min(...times);
-    },
-  };
+  return provide(new Connection(path, { synchronous, busyTimeoutMs }));
 }
 
 function provide(connection: Connection): StorageProvider {
-  /** The seam's form of a verb: a promise, and trouble as a {@link StorageError}. */
-  const run = async <Result>(verb: (verbs: Verbs, change: ChangeSet) => Result): Promise<Awaited<Result>> => {
-    try {
-      return await connection.run(verb);
-    } catch (error) {
-      throw connection.toStorageError(error);
-    }
-  };
+  const run: Connection["run"] = (verb) => connection.run(verb);
   const admin: StorageAdmin = {
     getInstances: (ids) => run((store) => store.reads.getInstances(ids)),
     listInstances: (query) => run((store) => store.reads.listInstances(query)),
@@ -150,8 +59,8 @@ function provide(connection: Connection): StorageProvider {
   };
   return {
     name: "sqlite",
-    open: async () => connection.open(),
-    close: async () => connection.close(),
+    open: () => connection.open(),
+    close: () => connection.close(),
 
     registerWorker: (registration) => run((store) => store.registerWorker(registration)),
     heartbeat: (beat) => run((store) => store.heartbeat(beat)),
