@@ -330,6 +330,49 @@ test("claimTurns() begins again with the lock when somebody wrote since it began
   assert.equal(reads, 2);
 });
 
+// Disks
+
+test("a full disk is an error that may pass, and leaves nothing half done", async (t) => {
+  const { store, db } = await spiedStore(t, newPath(t));
+  const pages = Number(db.pragma("page_count", { simple: true }));
+  db.pragma(`max_page_count = ${pages}`);
+  const large = "x".repeat(100_000);
+
+  const error = await refusal(
+    store.startInstances([
+      { instanceId: "a", name: "order", body: "{}", at: 1 },
+      { instanceId: "b", name: "order", body: large, at: 1 },
+    ]),
+  );
+  const left = await idsIn(store);
+  db.pragma("max_page_count = 1000000");
+
+  assert.match(error.message, /the disk is full/);
+  assert.equal(error.retryable, true);
+  assert.deepEqual(left, []);
+  assert.equal(await start(store, "a"), "started");
+});
+
+test("a damaged file is an error that no retry cures", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  await store.startInstances(
+    Array.from({ length: 200 }, (_, index) => ({ instanceId: `${index}`, name: "order", body: "{}", at: 1 })),
+  );
+  await store.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0xff, 3 * 4096);
+  writeFileSync(path, bytes);
+
+  const damaged = sqlite(path);
+  t.after(() => damaged.close());
+  const error = await refusal(damaged.open().then(() => idsIn(damaged)));
+
+  assert.match(error.message, /is damaged/);
+  assert.ok(error.message.includes(path));
+  assert.equal(error.retryable, false);
+});
+
 // What statements cost
 
 test("no statement reads from end to end what grows with instances", async (t) => {

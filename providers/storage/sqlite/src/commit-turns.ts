@@ -27,7 +27,7 @@ export function prepareCommitTurns(db: Database, mail: Mail): CommitTurns {
       for (const start of turn.starts) mail.start(start, change);
       for (const message of turn.messages) mail.post(message, change);
     }
-    if (turn.timers.length > 0 || !turn.keep) change.turns = true;
+    if (turn.timers.length > 0 || (!turn.keep && turn.ended === undefined)) change.turns = true;
     if (turn.work.length > 0) change.work = true;
     if (visible) change.instances.push(idOf.get(turn.key)!);
     return "committed";
