@@ -4,7 +4,7 @@
  *
  * Chunks are chained: the update keeps the end of the chain as it was in `earlier_chunk`, where the append finds it.
  */
-import type { HistoryChunk, InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
+import type { InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
 import type { Database } from "./database.ts";
 import { blockedBuild, statuses } from "./schema.ts";
 
@@ -105,27 +105,28 @@ function prepareAppend(db: Database): (turn: TurnCommit, chunk: number) => void 
   const follow = db.prepare<[number, number, InstanceKey, number, number, number, string]>(
     "INSERT INTO history (key, previous, instance, execution, first_event_id, last_event_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
   );
-  const close = db.prepare<[number, number, number, number, InstanceKey]>(
+  const close = db.prepare<[number, number | null, number, number, InstanceKey]>(
     `INSERT INTO executions (instance, execution, last_chunk, event_count, started_at, updated_at)
-     SELECT key, ?, ?, ?, started_at, ? FROM instances WHERE key = ?`,
+     SELECT key, ?, coalesce(?, earlier_chunk), ?, started_at, ? FROM instances WHERE key = ?`,
   );
   const startAt = db.prepare<[number, InstanceKey]>("UPDATE instances SET started_at = ? WHERE key = ?");
 
   return (turn, firstChunk) => {
-    const { key, execution, at } = turn;
-    let before: HistoryChunk | undefined;
+    const { key, at } = turn;
+    let { execution, expectedEventId: lastEventId } = turn;
     let chunk = firstChunk;
     for (const each of turn.history) {
-      if (before === undefined) {
-        append.run(chunk, key, key, execution, each.firstEventId, each.lastEventId, each.body);
-      } else if (each.execution === before.execution) {
-        follow.run(chunk, chunk - 1, key, each.execution, each.firstEventId, each.lastEventId, each.body);
-      } else {
-        close.run(before.execution, chunk - 1, before.lastEventId, at, key);
+      const isFirst = chunk === firstChunk;
+      if (each.execution !== execution) {
+        close.run(execution, isFirst ? null : chunk - 1, lastEventId, at, key);
         startAt.run(at, key);
         begin.run(chunk, key, each.execution, each.firstEventId, each.lastEventId, each.body);
+      } else if (isFirst) {
+        append.run(chunk, key, key, execution, each.firstEventId, each.lastEventId, each.body);
+      } else {
+        follow.run(chunk, chunk - 1, key, execution, each.firstEventId, each.lastEventId, each.body);
       }
-      before = each;
+      ({ execution, lastEventId } = each);
       chunk++;
     }
   };
