@@ -89,7 +89,17 @@ export interface PruneOptions {
   readonly limit?: number;
 }
 
-/** See the head of the file. */
+/**
+ * Starts, watches and manages instances through the store alone: for services that run no orchestrations themselves. A
+ * runtime has one as `runtime.client`.
+ *
+ * @example
+ * ```ts
+ * const client = await Client.connect({ storage: sqlite("tickets.db") });
+ * await client.instance("ticket-T-17").raiseEvent("approval", { approved: true });
+ * await client.close();
+ * ```
+ */
 export class Client implements OrchestrationClient {
   readonly #means: ClientMeans;
   readonly #storage: StorageProvider;

@@ -19,7 +19,7 @@ import type { Schema } from "./schema.ts";
 
 /** How an activity runs, wherever it is called. A call may override all but `input` and `effect`. */
 export interface ActivityOptions {
-  /** How failures are retried. */
+  /** How failures are retried. @default not at all: what may be repeated is for the author to say */
   readonly retry?: RetryPolicy;
   /** Longest time of one attempt. Its `ctx.signal` aborts and the attempt fails with `TimeoutError`. @default none */
   readonly timeout?: Duration;

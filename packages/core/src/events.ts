@@ -113,6 +113,7 @@ export type ClosingBody =
 
 // The life of an execution
 
+/** An execution begins: its code, its input, and what the execution before handed to it. */
 export interface OrchestrationStarted {
   readonly kind: "OrchestrationStarted";
   readonly schemaVersion: number;
@@ -124,31 +125,37 @@ export interface OrchestrationStarted {
   readonly carried?: Carried;
 }
 
+/** Somebody asked the instance to stop. All that is pending rejects with `CancelledError`. */
 export interface CancelRequested {
   readonly kind: "CancelRequested";
   readonly reason: string;
 }
 
+/** The code returned. Absent `output` means it returned nothing. */
 export interface OrchestrationCompleted {
   readonly kind: "OrchestrationCompleted";
   readonly output?: Payload;
 }
 
+/** The code threw. */
 export interface OrchestrationFailed {
   readonly kind: "OrchestrationFailed";
   readonly error: Failure;
 }
 
+/** The code ended with the `CancelledError` of a cancellation that was asked for. */
 export interface OrchestrationCancelled {
   readonly kind: "OrchestrationCancelled";
   readonly reason: string;
 }
 
+/** The instance was stopped without running its code. */
 export interface OrchestrationTerminated {
   readonly kind: "OrchestrationTerminated";
   readonly reason: string;
 }
 
+/** The code asked for a next execution with a fresh history. */
 export interface ContinuedAsNew {
   readonly kind: "ContinuedAsNew";
   readonly input?: Payload;
@@ -157,6 +164,7 @@ export interface ContinuedAsNew {
 
 // Activities
 
+/** The code asked for an activity. Absent `input` means `undefined`. */
 export interface ActivityScheduled {
   readonly kind: "ActivityScheduled";
   readonly name: string;
@@ -164,6 +172,7 @@ export interface ActivityScheduled {
   readonly options?: RecordedActivityOptions;
 }
 
+/** An activity answered. */
 export interface ActivityCompleted {
   readonly kind: "ActivityCompleted";
   readonly source: number;
@@ -172,6 +181,7 @@ export interface ActivityCompleted {
   readonly attempts?: number;
 }
 
+/** An activity failed for good: `error` is what its last attempt threw. */
 export interface ActivityFailed {
   readonly kind: "ActivityFailed";
   readonly source: number;
@@ -180,6 +190,7 @@ export interface ActivityFailed {
   readonly attempts?: number;
 }
 
+/** The code gave an activity up. */
 export interface ActivityCancelled {
   readonly kind: "ActivityCancelled";
   readonly source: number;
@@ -188,16 +199,19 @@ export interface ActivityCancelled {
 
 // Timers
 
+/** The code asked to be woken at `fireAt`, in epoch milliseconds. */
 export interface TimerCreated {
   readonly kind: "TimerCreated";
   readonly fireAt: number;
 }
 
+/** The time has come. */
 export interface TimerFired {
   readonly kind: "TimerFired";
   readonly source: number;
 }
 
+/** The code gave a timer up. */
 export interface TimerCancelled {
   readonly kind: "TimerCancelled";
   readonly source: number;
@@ -206,6 +220,7 @@ export interface TimerCancelled {
 
 // External events
 
+/** The code asked for the next external event of a name. */
 export interface EventAwaited {
   readonly kind: "EventAwaited";
   readonly name: string;
@@ -214,18 +229,21 @@ export interface EventAwaited {
   readonly timeoutAt?: number;
 }
 
+/** An external event reached the instance. It answers the oldest wait for its name, or is kept for the next one. */
 export interface EventReceived {
   readonly kind: "EventReceived";
   readonly name: string;
   readonly data?: Payload;
 }
 
+/** The code gave a wait up. */
 export interface EventWaitCancelled {
   readonly kind: "EventWaitCancelled";
   readonly source: number;
   readonly reason: string;
 }
 
+/** The code sent an external event to another instance. */
 export interface EventSent {
   readonly kind: "EventSent";
   readonly instanceId: string;
@@ -235,6 +253,7 @@ export interface EventSent {
 
 // Other orchestrations
 
+/** The code started another orchestration and asked for its output. */
 export interface SubOrchestrationScheduled {
   readonly kind: "SubOrchestrationScheduled";
   readonly name: string;
@@ -246,24 +265,28 @@ export interface SubOrchestrationScheduled {
   readonly parentClosePolicy?: ParentClosePolicy;
 }
 
+/** A sub-orchestration ended well. */
 export interface SubOrchestrationCompleted {
   readonly kind: "SubOrchestrationCompleted";
   readonly source: number;
   readonly result?: Payload;
 }
 
+/** A sub-orchestration failed, was cancelled or terminated, or could not be started. */
 export interface SubOrchestrationFailed {
   readonly kind: "SubOrchestrationFailed";
   readonly source: number;
   readonly error: Failure;
 }
 
+/** The code gave a sub-orchestration up. */
 export interface SubOrchestrationCancelled {
   readonly kind: "SubOrchestrationCancelled";
   readonly source: number;
   readonly reason: string;
 }
 
+/** The code started another orchestration that lives on its own. */
 export interface OrchestrationDispatched {
   readonly kind: "OrchestrationDispatched";
   readonly name: string;
@@ -275,6 +298,7 @@ export interface OrchestrationDispatched {
 
 // Model calls
 
+/** The code asked a model. */
 export interface LlmRequested {
   readonly kind: "LlmRequested";
   readonly operation: string;
@@ -287,6 +311,7 @@ export interface LlmRequested {
   readonly refines?: number;
 }
 
+/** A model answered. */
 export interface LlmCompleted {
   readonly kind: "LlmCompleted";
   readonly source: number;
@@ -300,6 +325,7 @@ export interface LlmCompleted {
   readonly attempts?: number;
 }
 
+/** A model call failed for good. */
 export interface LlmFailed {
   readonly kind: "LlmFailed";
   readonly source: number;
@@ -308,6 +334,7 @@ export interface LlmFailed {
   readonly attempts?: number;
 }
 
+/** The code gave a model call up. */
 export interface LlmCancelled {
   readonly kind: "LlmCancelled";
   readonly source: number;
@@ -316,28 +343,33 @@ export interface LlmCancelled {
 
 // Side state
 
+/** The code said how it stands. */
 export interface StatusSet {
   readonly kind: "StatusSet";
   /** `null` clears the status. */
   readonly value: Payload;
 }
 
+/** The code set a key of its state. */
 export interface StateSet {
   readonly kind: "StateSet";
   readonly key: string;
   readonly value: Payload;
 }
 
+/** The code removed a key of its state. */
 export interface StateDeleted {
   readonly kind: "StateDeleted";
   readonly key: string;
 }
 
+/** The code appended to the output stream. */
 export interface OutputEmitted {
   readonly kind: "OutputEmitted";
   readonly data: Payload;
 }
 
+/** The code passed a change for the first time: `active` says which side it took. */
 export interface ChangeMarked {
   readonly kind: "ChangeMarked";
   readonly changeId: string;

@@ -6,7 +6,7 @@ import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, type Failure } from "./errors.ts";
 import type { RecordedRetryPolicy } from "./events.ts";
 
-/** How an activity is retried. */
+/** How an activity is retried. Without a policy it is not retried; with one, what it leaves out has these defaults. */
 export interface RetryPolicy {
   /** Attempts in all, the first included. @default 3 */
   readonly maxAttempts?: number;

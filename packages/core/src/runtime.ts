@@ -70,7 +70,10 @@ const heartbeatEveryMs = 2_000;
 /** More requests than this between two waits are taken for a loop that never waits. */
 const maxRequestsPerDelivery = 100_000;
 
-/** See the head of the file. */
+/**
+ * A worker of this process. {@link Runtime.start} brings it up and {@link Runtime.shutdown} ends it; in between it runs the
+ * instances and the activities that it has been given the definitions of.
+ */
 export class Runtime {
   /** Starts, watches and manages instances, of this runtime's definitions and of others'. */
   readonly client: Client;

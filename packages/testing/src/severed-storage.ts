@@ -4,7 +4,7 @@
  */
 import type { StorageProvider } from "@stet/core";
 
-/** See the head of the file. */
+/** A store and the knife for its wire. After `sever()` the runtime that uses it is as good as killed. */
 export interface SeverableStorage {
   readonly storage: StorageProvider;
   sever(): void;

@@ -10,7 +10,7 @@ interface Timer {
   readonly housekeeping: boolean;
 }
 
-/** See the head of the file. */
+/** A clock that stands still until it is moved. */
 export class VirtualClock implements Clock {
   #now: number;
   #order = 0;

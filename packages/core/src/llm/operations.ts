@@ -28,7 +28,7 @@ export interface LlmOptions {
   readonly temperature?: number;
   /** Most tokens of the answer. An answer cut off there is `LlmError` of kind `truncated`. */
   readonly maxTokens?: number;
-  /** Longest time of one attempt. @default the runtime's `llmTimeout` */
+  /** Longest time of one attempt. @default "10m" */
   readonly timeout?: Duration;
   /** How often a question may be asked in all when its answers do not parse or validate. @default 3 */
   readonly maxAsks?: number;
