@@ -61,7 +61,7 @@ export class StetError extends Error {
   /** Whether trying the same again may help. */
   readonly retryable: boolean;
   /** Data that belongs to the error and survives storage. */
-  readonly details?: Payload;
+  declare readonly details?: Payload;
 
   constructor(code: string, message: string, retryable = false, options: StetErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -262,8 +262,8 @@ const passingKinds: ReadonlySet<LlmErrorKind> = new Set([
 export class LlmError extends StetError {
   override name = "LlmError";
   readonly kind: LlmErrorKind;
-  readonly status?: number;
-  readonly retryAfterMs?: number;
+  declare readonly status?: number;
+  declare readonly retryAfterMs?: number;
 
   constructor(kind: LlmErrorKind, message: string, options: LlmErrorOptions = {}) {
     const { status, retryAfterMs } = options;
@@ -303,7 +303,7 @@ export function toFailure(thrown: unknown, depth = 0): Failure {
   const details = carried(error.details);
   return {
     name: typeof error.name === "string" && error.name !== "" ? error.name : "Error",
-    message: typeof error.message === "string" ? error.message : String(thrown),
+    message: typeof error.message === "string" ? error.message : "an object without a message",
     code: typeof error.code === "string" && error.code !== "" ? error.code : "error",
     retryable: typeof error.retryable === "boolean" ? error.retryable : true,
     ...(details !== undefined && { details }),
