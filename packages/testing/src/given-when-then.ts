@@ -10,17 +10,17 @@
  * assert.equal(next.status, "completed");
  * ```
  */
-import type {
-  AnswerBody,
-  AnyOrchestration,
-  ClosingBody,
-  HistoryEvent,
-  Logger,
-  LogFields,
-  Message,
-  OrchestrationStarted,
-  Recorded,
-  StetError,
+import {
+  type AnyOrchestration,
+  type ClosingBody,
+  type HistoryEvent,
+  isClosing,
+  type Logger,
+  type LogFields,
+  type Message,
+  type OrchestrationStarted,
+  type Recorded,
+  type StetError,
 } from "@stet/core";
 import {
   advance,
@@ -35,9 +35,7 @@ import {
   type TurnEffects,
   TurnFeed,
 } from "@stet/core/internal";
-
-/** A message as tests write it: answers need no execution number. */
-export type TestMessage = Exclude<Message, AnswerBody> | (AnswerBody & { readonly execution?: number });
+import type { TestMessage } from "./messages.ts";
 
 /** Where the code stands after a turn. */
 export interface TurnReport {
@@ -90,14 +88,6 @@ export function given(
   return { when: (...messages) => firstTurn(orchestration, history, options, messages) };
 }
 
-/** The message that starts the orchestration under test. */
-export function start(
-  input?: Extract<Message, { kind: "Start" }>["input"],
-  more: Partial<Extract<Message, { kind: "Start" }>> = {},
-): TestMessage {
-  return { kind: "Start", name: "", ...(input !== undefined && { input }), ...more };
-}
-
 async function firstTurn(
   orchestration: AnyOrchestration,
   history: readonly HistoryEvent[],
@@ -144,10 +134,13 @@ async function turn(
   messages: readonly TestMessage[],
   unrun?: Recorded & OrchestrationStarted,
 ): Promise<TurnReport> {
-  const { execution, options, logs, orchestration } = state;
+  const { execution, options, orchestration } = state;
+  const last = history.at(-1);
+  if (last !== undefined && isClosing(last) && messages.length > 0) {
+    throw new Error(`Expected the execution to be running, got one that ended with event ${last.id}, ${last.kind}`);
+  }
   const events: HistoryEvent[] = [];
-  logs.length = 0;
-  const at = Math.max(options.at ?? 1_000_000, (history.at(-1)?.at ?? 0) + 1_000);
+  const at = Math.max(options.at ?? 1_000_000, (last?.at ?? 0) + 1_000);
   const feed = new TurnFeed(execution, {
     incoming: messages.map((message) => ({ message: addressed(message, execution), key: 0 })),
     at,
@@ -204,7 +197,10 @@ function common(state: Under, history: readonly HistoryEvent[]) {
     history,
     execution,
     promptDrift: drift,
-    when: (...messages: readonly TestMessage[]) => turn(state, history, messages),
+    when: (...messages: readonly TestMessage[]) => {
+      state.logs.length = 0;
+      return turn(state, history, messages);
+    },
     replayed: () => given(orchestration, history, options),
   };
 }

@@ -41,7 +41,7 @@ export async function replayHistory(
   events: readonly HistoryEvent[],
   options: ReplayOptions = {},
 ): Promise<ReplayReport> {
-  const { instanceId = "replayed", execution: number = 1, rootId = instanceId } = options;
+  const { instanceId = "instance", execution: number = 1, rootId = instanceId } = options;
   const restore = installDeterminismGuard();
   try {
     const execution = new Execution(
