@@ -60,7 +60,20 @@ export function differenceOf(recorded: EventBody, requested: RequestBody): strin
 /** An event in a few words, for people. */
 export function describe(body: EventBody): string {
   const facts: { [key: string]: unknown } = { ...body };
-  const shown = ["name", "operation", "key", "changeId", "instanceId", "source", "input", "data", "value", "error"]
+  const shown = [
+    "name",
+    "operation",
+    "key",
+    "changeId",
+    "instanceId",
+    "source",
+    "input",
+    "data",
+    "value",
+    "output",
+    "error",
+    "reason",
+  ]
     .filter((member) => facts[member] !== undefined)
     .map((member) => `${member} ${excerpt(facts[member])}`);
   return shown.length === 0 ? body.kind : `${body.kind}(${shown.join(", ")})`;
