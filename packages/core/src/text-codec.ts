@@ -79,7 +79,7 @@ export class TextCodec {
     }
     const stored: Json = {};
     for (const [key, value] of Object.entries(record)) {
-      stored[key] = envelope.has(key) ? value : this.#store(key, value, scopeId, sink);
+      stored[key] = envelope.has(key) ? storedValue(value, undefined) : this.#store(key, value, scopeId, sink);
     }
     return JSON.stringify(stored);
   }
@@ -147,7 +147,7 @@ export class TextCodec {
     const digests = new Set<string>();
     for (const record of opened) collectDigests(record, digests);
     const bodies = new Map<string, unknown>();
-    for (const { digest, body } of await source([...digests])) {
+    for (const { digest, body } of digests.size === 0 ? [] : await source([...digests])) {
       const text = this.#codec === undefined ? body : this.#unseal(body, scopeId, what);
       bodies.set(digest, this.#parse(text, what));
     }
@@ -183,7 +183,14 @@ export class TextCodec {
 
 type Put = (text: string) => unknown;
 
-function storedRequest({ messages, ...rest }: Json, put: Put | undefined): Json {
+/** The request of a model call, or the event of a work item, which may be one and then has it inside. */
+function storedRequest(request: Json, put: Put | undefined): unknown {
+  if (typeof request["kind"] === "string") {
+    return mapMembers(request, (member, key) =>
+      key === "request" ? storedRequest(member as Json, put) : storedValue(member, put),
+    );
+  }
+  const { messages, ...rest } = request;
   const stored = (message: unknown) => {
     const text = JSON.stringify(message);
     return put !== undefined && text.length > longMessage && text.isWellFormed()
@@ -233,10 +240,10 @@ function isMarker(value: unknown): value is Json {
   return typeof value === "object" && value !== null && Object.hasOwn(value, marker);
 }
 
-function mapMembers(object: Json, map: (member: unknown) => unknown): Json {
+function mapMembers(object: Json, map: (member: unknown, key: string) => unknown): Json {
   const mapped: Json = {};
   for (const key of Object.keys(object)) {
-    const member = map(object[key]);
+    const member = map(object[key], key);
     if (key === "__proto__")
       Object.defineProperty(mapped, key, { value: member, enumerable: true, configurable: true, writable: true });
     else mapped[key] = member;

@@ -13,19 +13,20 @@ import {
   CancelledError,
   ConfigurationError,
   type Failure,
-  HistoryCorruptError,
   LlmError,
   OutcomeUnknownError,
   toFailure,
 } from "./errors.ts";
 import type { ActivityScheduled, LlmCompleted, LlmRequested, RecordedRetryPolicy } from "./events.ts";
 import { type WorkDiagnostic, workDiagnostics } from "./diagnostics.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { Job } from "./job.ts";
 import { askedDelayMs, type LlmDispatcher, llmRetryPolicy } from "./llm/llm-dispatcher.ts";
 import type { AnswerBody, AnswerMessage, WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
 import type { Patience } from "./patience.ts";
+import { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import type { ClaimedWork, InstanceKey, OutgoingWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
@@ -40,8 +41,8 @@ const sessionIdleMs = 5 * 60_000;
 /** How often work may be started without an end being known before it is given up as harmful to its workers. */
 const mostLostStarts = 10;
 
-/** Heartbeat details are written at most this often. */
-const heartbeatEveryMs = 1_000;
+/** Work that cannot be read is given back after this long, in case another worker or another key can. */
+const unreadableForMs = 60_000;
 
 /** What the dispatcher is given. */
 export interface WorkEnvironment {
@@ -65,40 +66,6 @@ export interface WorkEnvironment {
   readonly onIdle: () => void;
 }
 
-/** Slots for one kind of work, and what waits for them here. */
-class Pool {
-  readonly slots: number;
-  running = 0;
-  readonly #queue: Job[] = [];
-  #head = 0;
-
-  constructor(slots: number) {
-    this.slots = slots;
-  }
-
-  get queued(): number {
-    return this.#queue.length - this.#head;
-  }
-  get free(): number {
-    return Math.max(0, this.slots - this.running - this.queued);
-  }
-
-  push(job: Job): void {
-    this.#queue.push(job);
-  }
-
-  shift(): Job | undefined {
-    const job = this.#queue[this.#head];
-    if (job === undefined) return undefined;
-    this.#head++;
-    if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-      this.#queue.splice(0, this.#head);
-      this.#head = 0;
-    }
-    return job;
-  }
-}
-
 type Found = { readonly answer: AnswerBody } | { readonly failure: Failure };
 
 /** See the head of the file. */
@@ -107,7 +74,9 @@ export class WorkDispatcher {
   readonly #activities: Pool;
   readonly #models: Pool;
   readonly #jobs = new Map<string, Job>();
-  readonly #beats = new Map<Job, { at: number; details: Payload | undefined; saved: boolean }>();
+  readonly #beats: Heartbeats;
+  /** Rows in the hands of this worker that it cannot read, with what ends the wait for giving them back. */
+  readonly #unreadable = new Map<WorkKey, () => void>();
   readonly #runner: ActivityEnvironment;
   #claiming = false;
   #signalled = false;
@@ -117,14 +86,10 @@ export class WorkDispatcher {
     this.#environment = environment;
     this.#activities = new Pool(environment.slots.activities);
     this.#models = new Pool(environment.slots.models);
+    this.#beats = new Heartbeats({ ...environment, rowOf: (job) => this.outgoing(job.item, job.attempt) });
     const { clock, logger, client, payloadLimit } = environment;
-    this.#runner = {
-      clock,
-      logger,
-      client,
-      payloadLimit,
-      keepHeartbeat: (job, details) => this.#keepHeartbeat(job, details),
-    };
+    const keepHeartbeat = (job: Job, details: Payload | undefined) => this.#beats.keep(job, details);
+    this.#runner = { clock, logger, client, payloadLimit, keepHeartbeat };
   }
 
   /** Whether a new request runs in this worker without a row. */
@@ -192,20 +157,33 @@ export class WorkDispatcher {
   /** Takes nothing new; what was not started goes back. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const unstarted = [...drain(this.#activities), ...drain(this.#models)];
-    for (const job of unstarted) this.#jobs.delete(job.key);
-    const rows = unstarted.flatMap(({ row }) => (row === undefined ? [] : [row]));
-    if (rows.length > 0) await this.#environment.storage.abandonWork(this.#environment.worker(), rows);
+    const queued = [...this.#activities.drain(), ...this.#models.drain()];
+    for (const job of queued) this.#jobs.delete(job.key);
+    const unstarted = queued.filter(({ abandoned }) => abandoned === undefined);
+    await this.#giveBack([...unstarted.flatMap(({ row }) => row ?? []), ...this.#unreadable.keys()]);
     await this.#saveUnstarted(unstarted.filter(({ row }) => row === undefined));
+  }
+
+  /** Rows go back as if they had never been taken. */
+  async #giveBack(rows: readonly WorkKey[]): Promise<void> {
+    if (rows.length === 0) return;
+    const { storage, worker, patience } = this.#environment;
+    for (const row of rows) {
+      this.#unreadable.get(row)?.();
+      this.#unreadable.delete(row);
+    }
+    await patience.until("give work back", () => storage.abandonWork(worker(), rows));
   }
 
   async #saveUnstarted(jobs: readonly Job[]): Promise<void> {
     if (jobs.length === 0) return;
-    const { storage, worker } = this.#environment;
-    await storage.saveWork(
-      worker(),
-      jobs.map((job) => ({ ...this.outgoing(job.item, job.attempt - 1), instance: job.instance, owned: false })),
-    );
+    const { storage, worker, patience } = this.#environment;
+    const work = jobs.map((job) => ({
+      ...this.outgoing(job.item, job.attempt - 1),
+      instance: job.instance,
+      owned: false,
+    }));
+    await patience.until("give work back", () => storage.saveWork(worker(), work));
   }
 
   /** The row of an item, `attempts` starts of which are known. */
@@ -283,19 +261,25 @@ export class WorkDispatcher {
   }
 
   #found(job: Job, pool: Pool, found: Found, begun: number): void {
-    if (job.saving !== undefined) {
-      void job.saving.then(() => this.#found(job, pool, found, begun));
+    const saving = this.#beats.end(job, "failure" in found);
+    if (saving !== undefined) {
+      void saving.then(() => this.#found(job, pool, found, begun));
       return;
     }
     workDiagnostics.publish(() => diagnosticOf(job, found, performance.now() - begun));
     pool.running--;
-    this.#beats.delete(job);
     if (job.abandoned !== undefined) this.#done(job);
     else if ("answer" in found) this.#answer(job, found.answer);
     else this.#failed(job, found.failure);
-    const next = pool.shift();
+    this.#fill(pool);
+  }
+
+  /** The slot that came free goes to what waits here, or else in the store. What nobody wants any more is passed over. */
+  #fill(pool: Pool): void {
+    let next = pool.shift();
+    for (; next?.abandoned !== undefined; next = pool.shift()) this.#done(next);
     if (next !== undefined) this.#run(next, pool);
-    else if (this.#signalled && !this.#claiming) void this.#claim();
+    else if (pool.leftWork) this.signal();
   }
 
   #failed(job: Job, failure: Failure): void {
@@ -316,8 +300,9 @@ export class WorkDispatcher {
   #policyOf(request: ActivityScheduled | LlmRequested): RecordedRetryPolicy {
     if (request.kind === "LlmRequested") return llmRetryPolicy;
     const definition = this.#environment.registry.activity(request.name);
-    const retry = definition === undefined ? undefined : effectiveOptions(definition, request).retry;
-    return retry ?? once;
+    if (definition === undefined) return once;
+    const { retry = once, effect } = effectiveOptions(definition, request);
+    return effect === "irreversible" ? once : retry;
   }
 
   /** The answer goes home: through the turn of the owner, or through the store when there is a row (W2). */
@@ -338,10 +323,11 @@ export class WorkDispatcher {
   }
 
   #retryLater(job: Job, failure: Failure, visibleAt: number): void {
-    const { storage, worker, patience } = this.#environment;
+    const { storage, codec, worker, patience } = this.#environment;
     const { item, row, attempt, instance } = job;
-    const text = JSON.stringify(failure);
+    const text = codec.encode(failure, item.rootId);
     const retry = async (): Promise<void> => {
+      if (job.abandoned !== undefined) return;
       if (row !== undefined) await storage.retryWork(worker(), [{ key: row, visibleAt, failure: text }]);
       else {
         const work = { ...this.outgoing(item, attempt), visibleAt, failure: text, instance, owned: false };
@@ -364,7 +350,6 @@ export class WorkDispatcher {
         this.#signalled = false;
         if (await this.#claimInto(this.#activities, false)) this.#signalled = true;
         if (this.#environment.llm !== undefined && (await this.#claimInto(this.#models, true))) this.#signalled = true;
-        if (this.#activities.free === 0 && this.#models.free === 0) break;
       }
     } finally {
       this.#claiming = false;
@@ -377,6 +362,7 @@ export class WorkDispatcher {
     const { storage, clock, registry, tags, worker, patience } = this.#environment;
     const max = pool.free;
     const activities = models ? [] : registry.activities.map(({ name }) => name);
+    pool.leftWork = max === 0;
     if (max === 0 || (!models && activities.length === 0)) return false;
     const claimed = await patience.until("claim work", () =>
       storage.claimWork({ worker: worker(), now: clock.now(), max, activities, models, tags, sessionIdleMs }),
@@ -386,66 +372,47 @@ export class WorkDispatcher {
   }
 
   async #take(work: ClaimedWork): Promise<void> {
-    const { storage, codec, worker } = this.#environment;
-    const { instance, instanceId, rootId, execution, eventId, attempts, key, kind } = work;
-    const what = `work item ${eventId} of instance ${instanceId}`;
-    const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
-    const lastHeartbeat = work.heartbeat === undefined ? undefined : (JSON.parse(work.heartbeat) as Payload);
+    const { instance, instanceId, eventId, attempts, key } = work;
     try {
-      const [item] = await codec.decode<WorkItem>([work.body], rootId, source, what);
-      const job = new Job(item as WorkItem, instance, attempts, key, lastHeartbeat);
-      if (attempts > mostLostStarts + this.#policyOf(job.item.request).maxAttempts) {
-        const error = new OutcomeUnknownError(`Expected ${what} to end, got ${attempts - 1} starts whose worker died`);
+      const { item, lastHeartbeat } = await this.#read(work);
+      const job = new Job(item, instance, attempts, key, lastHeartbeat);
+      if (attempts > mostLostStarts + this.#policyOf(item.request).maxAttempts) {
+        const error = new OutcomeUnknownError(
+          `Expected work item ${eventId} of instance ${instanceId} to end, got ${attempts - 1} starts whose worker died`,
+        );
         this.#jobs.set(job.key, job);
         this.#failed(job, toFailure(error));
       } else this.#enqueue(job);
     } catch (error) {
-      const failure = toFailure(
-        new HistoryCorruptError(`Expected ${what} to be readable, got a damaged row`, { cause: error }),
-      );
-      const answer: AnswerMessage = {
-        kind: kind === "model" ? "LlmFailed" : "ActivityFailed",
-        source: eventId,
-        error: failure,
-        execution,
-      };
-      const message = { instanceId, body: codec.encode(answer, instanceId), at: this.#environment.clock.now() };
-      await this.#environment.patience.until("refuse damaged work", () =>
-        storage.completeWork(worker(), [{ key, message }]),
-      );
+      this.#park(work, error);
     }
   }
 
-  #keepHeartbeat(job: Job, details: Payload | undefined): void {
-    const { clock } = this.#environment;
-    const last = this.#beats.get(job);
-    const beat = { at: clock.now(), details, saved: false };
-    if (last?.saved === true && beat.at - last.at < heartbeatEveryMs) {
-      last.details = details;
-      return;
-    }
-    this.#beats.set(job, { ...beat, saved: true });
-    job.saving = this.#saveHeartbeat(job, details).finally(() => {
-      job.saving = undefined;
+  async #read(work: ClaimedWork): Promise<{ readonly item: WorkItem; readonly lastHeartbeat: Payload | undefined }> {
+    const { storage, codec, patience } = this.#environment;
+    const { instanceId, rootId, eventId, body, heartbeat } = work;
+    const what = `work item ${eventId} of instance ${instanceId}`;
+    const source = async (digests: readonly string[]) =>
+      (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
+    const [item] = await codec.decode<WorkItem>([body], rootId, source, what);
+    const said = heartbeat === undefined ? [] : [heartbeat];
+    const [last] = await codec.decode<{ readonly details?: Payload }>(said, rootId, source, what);
+    return { item: item as WorkItem, lastHeartbeat: last?.details };
+  }
+
+  /** Damaged, or sealed with a key that is not here: failing it would make history of what may be put right. */
+  #park({ key, instanceId, eventId, name }: ClaimedWork, error: unknown): void {
+    const { clock, logger } = this.#environment;
+    logger.error("A work item cannot be read; it is put aside and tried again later", {
+      instanceId,
+      eventId,
+      name,
+      error: toFailure(error).message,
     });
-  }
-
-  /** The first heartbeat gives the job a row, so that the next attempt finds the details wherever it runs. */
-  async #saveHeartbeat(job: Job, details: Payload | undefined): Promise<void> {
-    const { storage, worker, clock, logger } = this.#environment;
-    const text = JSON.stringify(details ?? null);
-    try {
-      if (job.row !== undefined)
-        await storage.saveHeartbeats(worker(), [{ key: job.row, details: text, now: clock.now() }]);
-      else {
-        const work = { ...this.outgoing(job.item, job.attempt), heartbeat: text, instance: job.instance, owned: true };
-        const [row] = await storage.saveWork(worker(), [work]);
-        job.row = row;
-        this.#environment.released(job.item.instanceId, job.item.execution, job.item.eventId);
-      }
-    } catch (error) {
-      logger.warn("A heartbeat could not be kept", { instanceId: job.item.instanceId, error: String(error) });
-    }
+    this.#unreadable.set(
+      key,
+      clock.setTimer(clock.now() + unreadableForMs, () => void this.#giveBack([key]), true),
+    );
   }
 }
 
@@ -457,10 +424,4 @@ function diagnosticOf({ item, attempt }: Job, found: Found, durationMs: number):
   if ("failure" in found) return { ...common, name, failure: found.failure };
   if (found.answer.kind !== "LlmCompleted") return { ...common, name };
   return { ...common, name, model: found.answer.model, usage: found.answer.usage };
-}
-
-function drain(pool: Pool): Job[] {
-  const jobs: Job[] = [];
-  for (let job = pool.shift(); job !== undefined; job = pool.shift()) jobs.push(job);
-  return jobs;
 }
