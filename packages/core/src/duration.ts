@@ -15,7 +15,7 @@ const unitMs: Record<Unit, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000,
 const longestMs = 36_525 * unitMs.d;
 
 /**
- * Milliseconds of a {@link Duration}.
+ * Whole milliseconds of a {@link Duration}.
  *
  * @param duration - What the caller gave.
  * @param what - How the error names it, e.g. `"timeout of activity charge"`.
@@ -28,7 +28,7 @@ export function durationMs(duration: Duration, what: string): number {
       `Expected ${what} to be milliseconds or a string like "500ms", "10s", "5m", "2h", "1d" (at most 100 years), got ${JSON.stringify(duration)}`,
     );
   }
-  return ms;
+  return Math.round(ms) + 0;
 }
 
 function parse(text: unknown): number {

@@ -257,8 +257,9 @@ export class Execution implements Recorder {
 
   takeEvent(name: string): { readonly data: Payload | undefined } | undefined {
     this.#assertOpen("tryReceive");
-    const queue = this.#buffered?.get(name);
-    return queue === undefined || queue.length === 0 ? undefined : { data: queue.shift() };
+    const taken = this.#unbuffer(name);
+    if (taken !== undefined) this.#request(new Operation({ kind: "EventAwaited", name }));
+    return taken;
   }
 
   changeMark(changeId: string): boolean | undefined {
@@ -429,7 +430,7 @@ export class Execution implements Recorder {
   }
 
   #await(operation: Operation, name: string): void {
-    const buffered = this.takeEvent(name);
+    const buffered = this.#unbuffer(name);
     if (buffered !== undefined) return this.#hand(operation, name, buffered.data);
     const waiters = (this.#waiting ??= new Map<string, Operation[]>()).get(name);
     if (waiters === undefined) this.#waiting.set(name, [operation]);
@@ -440,6 +441,11 @@ export class Execution implements Recorder {
     const queue = (this.#buffered ??= new Map<string, (Payload | undefined)[]>()).get(name);
     if (queue === undefined) this.#buffered.set(name, [data]);
     else queue.push(data);
+  }
+
+  #unbuffer(name: string): { readonly data: Payload | undefined } | undefined {
+    const queue = this.#buffered?.get(name);
+    return queue === undefined || queue.length === 0 ? undefined : { data: queue.shift() };
   }
 
   #cancelAll(reason: string): void {

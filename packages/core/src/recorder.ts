@@ -46,7 +46,7 @@ export interface Recorder {
   note(body: Exclude<RequestBody, { kind: AskingKind }>): void;
   continueAsNew(body: Omit<ContinuedAsNew, "kind">): Promise<never>;
 
-  /** Takes the oldest delivered event of this name that nobody has received. */
+  /** Takes the oldest delivered event of this name that nobody has received: a wait that is satisfied at once. */
   takeEvent(name: string): { readonly data: Payload | undefined } | undefined;
   /** What history says of this change, if it says anything. */
   changeMark(changeId: string): boolean | undefined;
