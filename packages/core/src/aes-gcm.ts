@@ -22,7 +22,7 @@ export interface AesGcmOptions {
  *
  * @example
  * ```ts
- * const codec = aesGcm({ key: { id: "2026-11", secret: Buffer.from(process.env.STET_KEY, "base64") } });
+ * const codec = aesGcm({ key: { id: "2026-11", secret: Buffer.from(process.env.STET_KEY ?? "", "base64") } });
  * const runtime = await Runtime.start({ storage, codec, orchestrations });
  * ```
  * @throws ConfigurationError when a key is not 32 bytes or an id is used twice.
