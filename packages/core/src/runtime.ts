@@ -108,21 +108,27 @@ export class Runtime {
   static async start(options: RuntimeOptions): Promise<Runtime> {
     assertOptions(options);
     const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
-    const { storage, codec, clock, payloadLimit } = options;
-    await storage.open();
+    const { storage, llm, codec, clock, payloadLimit } = options;
+    const models = llm === undefined ? undefined : new LlmDispatcher(llm, clock ?? systemClock);
     const client = await Client.connect({
       storage,
       ...(codec !== undefined && { codec }),
       ...(clock !== undefined && { clock }),
       ...(payloadLimit !== undefined && { payloadLimit }),
     });
-    const runtime = new Runtime(options, registry, client);
-    await runtime.#begin();
+    await storage.open(); // for itself: users may close the client
+    const runtime = new Runtime(options, registry, client, models);
+    try {
+      await runtime.#begin();
+    } catch (error) {
+      await runtime.#close();
+      throw error;
+    }
     return runtime;
   }
 
-  private constructor(options: RuntimeOptions, registry: Registry, client: Client) {
-    const { storage, clock = systemClock, logger = warningLogger, llm, tags = [] } = options;
+  private constructor(options: RuntimeOptions, registry: Registry, client: Client, models: LlmDispatcher | undefined) {
+    const { storage, clock = systemClock, logger = warningLogger, tags = [] } = options;
     this.client = client;
     this.#options = options;
     this.#storage = storage;
@@ -146,11 +152,11 @@ export class Runtime {
     };
     this.#work = new WorkDispatcher({
       ...shared,
-      llm: llm === undefined ? undefined : new LlmDispatcher(llm, clock),
+      llm: models,
       tags,
       slots: { activities: options.concurrency?.activities ?? 256, models: options.concurrency?.models ?? 16 },
       client: () => this.client,
-      deliver: (instanceId, answer) => this.#turns.deliver(instanceId, answer),
+      deliver: (instanceId, execution, answer) => this.#turns.deliver(instanceId, execution, answer),
       released: (instanceId, execution, eventId) => this.#turns.release(instanceId, execution, eventId),
     });
     this.#turns = new TurnDispatcher({
@@ -269,7 +275,7 @@ export class Runtime {
   // Heartbeat
 
   #beatLater(): void {
-    const beat = () => void this.#beat().finally(() => (this.#state === "running" ? this.#beatLater() : undefined));
+    const beat = () => void this.#beat().finally(() => (this.#state === "stopped" ? undefined : this.#beatLater()));
     this.#cancelHeartbeat = this.#clock.setTimer(this.#clock.now() + heartbeatEveryMs, beat, true);
   }
 
@@ -281,8 +287,9 @@ export class Runtime {
       this.#lastBeatAt = now;
       if (!stands) await this.#comeBack();
       else if (lost.length > 0) this.#work.lose(lost);
-      // Whoever slept, or whose clock jumped, cannot tell who else is late.
+      // Whoever slept, or whose clock jumped, cannot tell who else is late, but may be late itself.
       if (!suspended) await this.#buryDead();
+      else this.#wakeAnew();
     } catch (error) {
       this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
     }
@@ -330,6 +337,13 @@ export class Runtime {
     this.#wake = { at, cancel };
   }
 
+  /** The clock jumped: what was to be woken at its time may be due already. */
+  #wakeAnew(): void {
+    this.#wake?.cancel();
+    this.#wake = undefined;
+    this.#lookForAll();
+  }
+
   // Idleness and the end
 
   #noticeIdle(): void {
@@ -341,32 +355,40 @@ export class Runtime {
 
   async #end(timeoutMs: number): Promise<void> {
     this.#unsubscribe();
-    await this.#work.stop();
-    await this.#drain(timeoutMs);
+    const stopped = this.#work.stop();
+    if (timeoutMs > 0) await this.#within(timeoutMs, Promise.all([stopped, this.whenIdle()]));
+    this.#patience.stop();
+    await stopped;
     this.#work.abandonAll("the worker is shut down");
     await this.#turns.stop();
-    this.#state = "stopped";
-    this.#patience.stop();
-    this.#cancelHeartbeat();
-    this.#wake?.cancel();
     await this.#storage.releaseWorker(this.#worker).catch((error: unknown) => {
       this.#logger.warn("The store could not release this worker; others will notice its silence", {
         error: String(error),
       });
     });
-    this.#restoreGlobals();
-    this.#watchdog?.stop();
-    await this.client.close();
-    await this.#storage.close();
+    await this.#close();
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
+  async #within(timeoutMs: number, done: Promise<unknown>): Promise<void> {
     let cancel = (): void => undefined;
     const late = new Promise<void>((resolve) => {
       cancel = this.#clock.setTimer(this.#clock.now() + timeoutMs, resolve);
     });
-    await Promise.race([this.whenIdle(), late]);
+    await Promise.race([done, late]);
     cancel();
+  }
+
+  /** Leaves nothing behind in this process. */
+  async #close(): Promise<void> {
+    this.#state = "stopped";
+    this.#unsubscribe();
+    this.#patience.stop();
+    this.#cancelHeartbeat();
+    this.#wake?.cancel();
+    this.#restoreGlobals();
+    this.#watchdog?.stop();
+    await this.client.close();
+    await this.#storage.close();
   }
 
   #definition(callee: AnyOrchestration | string, version: string | undefined): AnyOrchestration {
