@@ -394,6 +394,14 @@ test("no statement reads from end to end what grows with instances", async (t) =
 const allowedScans =
   /^SCAN (named|wanted|json_each|chain|tree|workers|sessions|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
 
+test("no statement that is kept is compiled again each time because of its limit", async (t) => {
+  const { statements } = await spiedStore(t, newPath(t));
+
+  const bare = statements.texts().filter((text) => /LIMIT\s+(\?|:\w+)\s*(\)|$)/.test(text));
+
+  assert.deepEqual(bare, []);
+});
+
 test("a plain turn is two statements, and touches no index of its instance", async (t) => {
   const { store, db, statements } = await spiedStore(t, newPath(t));
   const worker = await register(store);

@@ -6,7 +6,7 @@
  * A claim that finds only what its worker owns already writes nothing and takes no lock.
  */
 import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim, WorkerKey } from "@stet/core";
-import { readThenWrite, type Database } from "./database.ts";
+import { limitMax, readThenWrite, type Database } from "./database.ts";
 import { blockedBuild, firstEnded } from "./schema.ts";
 
 interface MessageRow {
@@ -60,12 +60,12 @@ const mayHave = `i.status < ${firstEnded}
 // CROSS JOIN keeps SQLite from turning the order of the loops around.
 const messagesSql = `SELECT m.key, m.instance, m.at, m.body
   FROM messages m CROSS JOIN instances i ON i.key = m.instance
-  WHERE ${mayHave} ORDER BY m.key LIMIT :max`;
+  WHERE ${mayHave} ORDER BY m.key ${limitMax}`;
 const timersSql = `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
   FROM timers t CROSS JOIN instances i ON i.key = t.instance
-  WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at LIMIT :max`;
+  WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at ${limitMax}`;
 const orphansSql = `SELECT i.key FROM instances i
-  WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} LIMIT :max`;
+  WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} ${limitMax}`;
 
 /** Prepares `claimTurns` for a connection. */
 export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTurn[] {

@@ -20,6 +20,12 @@ export interface DatabaseOptions {
 /** The path that means a store in memory. */
 export const inMemory = ":memory:";
 
+/**
+ * How a prepared statement limits its rows. SQLite looks at the value of a bare `LIMIT :max` when it plans, and so
+ * compiles the statement again each time it is run: 15 microseconds and more, where running it takes 2.
+ */
+export const limitMax = "LIMIT :max + 0";
+
 /** Opens `path`, migrates it, and leaves nothing open when it fails. */
 export function openDatabase(path: string, options: DatabaseOptions): Database {
   if (path !== inMemory && !existsSync(dirname(resolve(path)))) {

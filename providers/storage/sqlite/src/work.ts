@@ -13,7 +13,7 @@ import type {
   WorkerKey,
 } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
-import { readThenWrite, type Database } from "./database.ts";
+import { limitMax, readThenWrite, type Database } from "./database.ts";
 import type { Mail } from "./messages.ts";
 import { insertWorkSql, workValues, type WorkValues } from "./turn-parts.ts";
 
@@ -44,9 +44,9 @@ const claimed = `w.key, w.instance, i.id AS instance_id, r.id AS root_id, w.exec
 /** CROSS JOIN keeps SQLite from turning the order of the loops around. */
 const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root";
 
-const atOnceSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key LIMIT :max`;
+const atOnceSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key ${limitMax}`;
 const dueSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
-  ORDER BY w.visible_at LIMIT :max`;
+  ORDER BY w.visible_at ${limitMax}`;
 
 interface ClaimBinding {
   readonly worker: WorkerKey;
