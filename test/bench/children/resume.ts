@@ -1,0 +1,26 @@
+/** A new process that finds one instance to go on with: milliseconds from its claim to its result. */
+import { Runtime } from "@stet/core";
+import { sqlite } from "@stet/sqlite";
+import { readMs } from "../bare-journal.ts";
+import { noop } from "../programs.ts";
+import { type Resumption, resumable } from "../workloads/cold-resume.ts";
+import { argumentOfChild, say } from "./child.ts";
+
+const { file, instanceId, synchronous } = argumentOfChild<Resumption>();
+const store = sqlite(file, { synchronous });
+let claimedAt: number | undefined;
+const storage: typeof store = {
+  ...store,
+  async claimTurns(claim) {
+    const start = performance.now();
+    const turns = await store.claimTurns(claim);
+    if (turns.length > 0) claimedAt ??= start;
+    return turns;
+  },
+};
+const runtime = await Runtime.start({ storage, orchestrations: [resumable], activities: [noop] });
+await runtime.instance(instanceId).result();
+const ms = performance.now() - (claimedAt ?? NaN);
+await runtime.shutdown();
+await say({ ms, limitMs: readMs(file) });
+process.disconnect();

@@ -1,0 +1,17 @@
+/** Folders that do not stay. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Where databases are put: a disk, or `synchronous` says nothing. `STET_BENCH_FOLDER` names another place. */
+export const scratchRoot: string = process.env["STET_BENCH_FOLDER"] ?? tmpdir();
+
+/** Runs `body` with a fresh folder and removes it. */
+export async function inScratch<Result>(body: (folder: string) => Promise<Result>): Promise<Result> {
+  const folder = mkdtempSync(join(scratchRoot, "stet-bench-"));
+  try {
+    return await body(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
