@@ -34,7 +34,8 @@ export interface ParentLink {
 /** What an execution hands to the next one when it continues as new. */
 export interface Carried {
   readonly events?: readonly { readonly name: string; readonly data?: Payload }[];
-  readonly state?: { readonly [key: string]: Payload };
+  /** In the order of the keys. */
+  readonly state?: readonly { readonly key: string; readonly value: Payload }[];
   readonly status?: Payload;
 }
 
@@ -100,6 +101,7 @@ export type RequestBody =
   | OrchestrationDispatched
   | EventSent
   | LlmRequested
+  | LlmAnswerRefused
   | LlmCancelled
   | StatusSet
   | StateSet
@@ -335,6 +337,16 @@ export interface LlmFailed {
 }
 
 /** The code gave a model call up. */
+/**
+ * The last answer that a question may have was refused: the operation rejects with `LlmOutputError`. Answers refused
+ * before that are named by `refines` of the question that asked again; all others were accepted.
+ */
+export interface LlmAnswerRefused {
+  readonly kind: "LlmAnswerRefused";
+  readonly source: number;
+  readonly problem: string;
+}
+
 export interface LlmCancelled {
   readonly kind: "LlmCancelled";
   readonly source: number;

@@ -11,6 +11,7 @@
  *       something that is not durable, and is a violation.
  *   E3  Requests are bound to events in the order in which they were made.
  *   E4  A promise settles at most once, by the event that answers it or by a cancellation that is itself a request.
+ *   E5  What the code is given is its own: changing it changes no event and no message.
  */
 import { createHash } from "node:crypto";
 import type { AnyOrchestration } from "./context.ts";
@@ -21,24 +22,26 @@ import {
   DeterminismError,
   fromFailure,
   HistoryCorruptError,
+  InputError,
   isStetError,
   type StetError,
   SubOrchestrationError,
   toFailure,
 } from "./errors.ts";
-import type {
-  ClosingBody,
-  ContinuedAsNew,
-  DeliveryBody,
-  OrchestrationStarted,
-  Recorded,
-  RequestBody,
+import {
+  type ClosingBody,
+  type ContinuedAsNew,
+  type DeliveryBody,
+  historySchemaVersion,
+  type OrchestrationStarted,
+  type Recorded,
+  type RequestBody,
 } from "./events.ts";
 import { answers, callSite, cancellationOf, Operation } from "./operation.ts";
 import { orchestrationContext } from "./orchestration-context.ts";
-import type { Payload } from "./payload.ts";
+import { copyOfJson, type Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
-import type { Answer, AskingKind, Question, Recorder } from "./recorder.ts";
+import type { Answer, AskingKind, Question, Recorder, Verdict } from "./recorder.ts";
 import { check } from "./schema.ts";
 import { toPayload } from "./to-payload.ts";
 
@@ -63,9 +66,16 @@ export interface ExecutionEnvironment {
 
 /** What history says about choices of the code, gathered before it is replayed. */
 export interface Foreknowledge {
+  /** Changes that are marked somewhere. */
   readonly changes: ReadonlySet<string>;
-  readonly refined: ReadonlySet<number>;
+  /** Answers of models that were not accepted, by the event that asked. */
+  readonly refused: ReadonlyMap<number, Verdict>;
+  /** Whether the schema of that time refused the input, so that the code never ran. */
+  readonly inputRefused: boolean;
 }
+
+/** `queueMicrotask` would make an async resource for each; a settled promise does not. */
+const microtask = Promise.resolve();
 
 /** See the head of the file. */
 export class Execution implements Recorder {
@@ -218,9 +228,9 @@ export class Execution implements Recorder {
     operation.settled = false;
     this.#request(operation);
     if (body.kind === "EventAwaited") this.#await(operation, body.name);
-    return Object.assign(promise, {
-      cancel: (reason = "cancelled by the orchestration") => this.cancel(operation, reason),
-    });
+    const durable = promise as DurablePromise<Value>;
+    durable.cancel = (reason = "cancelled by the orchestration") => this.cancel(operation, reason);
+    return durable;
   }
 
   /** Gives an unanswered request up, as a request of its own. */
@@ -258,8 +268,9 @@ export class Execution implements Recorder {
   takeEvent(name: string): { readonly data: Payload | undefined } | undefined {
     this.#assertOpen("tryReceive");
     const taken = this.#unbuffer(name);
-    if (taken !== undefined) this.#request(new Operation({ kind: "EventAwaited", name }));
-    return taken;
+    if (taken === undefined) return undefined;
+    this.#request(new Operation({ kind: "EventAwaited", name }));
+    return { data: copyOfJson(taken.data) };
   }
 
   changeMark(changeId: string): boolean | undefined {
@@ -269,8 +280,9 @@ export class Execution implements Recorder {
     return false;
   }
 
-  wasRefined(eventId: number): boolean | undefined {
-    return this.isReplaying ? this.foreknowledge?.refined.has(eventId) : undefined;
+  verdictOn(eventId: number): Verdict | undefined {
+    if (!this.isReplaying || this.foreknowledge === undefined) return undefined;
+    return this.foreknowledge.refused.get(eventId) ?? "accepted";
   }
 
   drawBits(): bigint {
@@ -288,18 +300,23 @@ export class Execution implements Recorder {
   }
 
   #begin(event: Recorded & OrchestrationStarted): void {
+    if (event.schemaVersion > historySchemaVersion) {
+      throw new HistoryCorruptError(
+        `Expected the history of instance ${this.instanceId} to have schema version ${historySchemaVersion} at most, got ${event.schemaVersion}: a newer release of this library wrote it`,
+      );
+    }
     this.started = event;
     const { carried } = event;
     this.status = carried?.status;
-    for (const [key, value] of Object.entries(carried?.state ?? {})) this.state.set(key, value);
+    for (const { key, value } of carried?.state ?? []) this.state.set(key, value);
     for (const { name, data } of carried?.events ?? []) this.#buffer(name, data);
     // Not on the caller's stack: code that never lets go can then be broken off without the caller.
-    queueMicrotask(() => this.#run(event.input));
+    void microtask.then(() => this.#run(event.input));
   }
 
   #run(payload: Payload | undefined): void {
     try {
-      const input = this.#input(payload);
+      const input = this.#input(copyOfJson(payload));
       const returned = this.#environment.enter(this, () =>
         this.definition.run(orchestrationContext(this), input as never),
       );
@@ -317,12 +334,8 @@ export class Execution implements Recorder {
     const what = `the input of orchestration ${this.name}`;
     const checked = check(schema, input, what);
     if ("value" in checked) return checked.value;
-    if (this.isReplaying) return input;
-    throw fromFailure({
-      name: "InputError",
-      message: `Expected ${what} to satisfy its schema, got: ${checked.problem}`,
-      code: "input_invalid",
-      retryable: false,
+    if (this.isReplaying && this.foreknowledge?.inputRefused === false) return input;
+    throw new InputError(`Expected ${what} to satisfy its schema, got: ${checked.problem}`, {
       details: checked.details,
     });
   }
@@ -347,6 +360,10 @@ export class Execution implements Recorder {
   #request(operation: Operation): void {
     this.#assertOpen(operation.body.kind);
     if (++this.#requestsSinceDelivery > this.#environment.maxRequestsPerDelivery) this.#runAway(operation);
+    this.#push(operation);
+  }
+
+  #push(operation: Operation): void {
     if (this.#environment.traceRequests === true) operation.site = callSite();
     this.#requested.push(operation);
   }
@@ -383,7 +400,8 @@ export class Execution implements Recorder {
 
   #answer(operation: Operation, event: Answer): void {
     try {
-      const value = operation.read === undefined ? (event as { result?: Payload }).result : operation.read(event);
+      const { read } = operation;
+      const value = read === undefined ? copyOfJson((event as { result?: Payload }).result) : read(copyOfJson(event));
       operation.resolve?.(value);
     } catch (error) {
       this.#reject(operation, error);
@@ -395,7 +413,7 @@ export class Execution implements Recorder {
   }
 
   #errorOf(body: RequestBody, event: Extract<DeliveryBody, { error: unknown }> & Recorded): StetError {
-    const cause = fromFailure(event.error);
+    const cause = fromFailure(copyOfJson(event.error));
     if (event.kind === "LlmFailed" || event.error.code === "outcome_unknown") return cause;
     const { name } = body as { name: string };
     if (event.kind === "SubOrchestrationFailed") {
@@ -461,7 +479,7 @@ export class Execution implements Recorder {
       const waiters = this.#waiting?.get(body.name);
       waiters?.splice(waiters.indexOf(operation), 1);
     }
-    this.#requested.push(new Operation(cancellationOf(body, reason), operation));
+    this.#push(new Operation(cancellationOf(body, reason), operation));
     if (tellCode) this.#reject(operation, new CancelledError(reason));
   }
 }

@@ -15,7 +15,7 @@ export {
 export { type Incoming, TurnFeed, type TurnEffects, type TurnInput } from "./turn.ts";
 export { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
 export { Registry } from "./registry.ts";
-export { TextCodec, type PayloadSink, type PayloadSource } from "./text-codec.ts";
+export { PayloadSink, type PayloadSource, TextCodec } from "./text-codec.ts";
 export { defaultPayloadLimit, toPayload } from "./to-payload.ts";
 export { durationMs } from "./duration.ts";
 export { waitingForOf } from "./waiting-for.ts";

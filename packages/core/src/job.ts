@@ -10,6 +10,8 @@ import type { InstanceKey, WorkKey } from "./storage.ts";
 export class Job {
   readonly item: WorkItem;
   readonly instance: InstanceKey;
+  /** The same for all attempts of one request. */
+  readonly key: string;
   /** 1 for the first attempt. */
   readonly attempt: number;
   readonly lastHeartbeat: Payload | undefined;
@@ -24,14 +26,10 @@ export class Job {
   constructor(item: WorkItem, instance: InstanceKey, attempt: number, row?: WorkKey, lastHeartbeat?: Payload) {
     this.item = item;
     this.instance = instance;
+    this.key = idempotencyKeyOf(item);
     this.attempt = attempt;
     this.row = row;
     this.lastHeartbeat = lastHeartbeat;
-  }
-
-  /** The same for all attempts of one request. */
-  get key(): string {
-    return idempotencyKeyOf(this.item);
   }
 
   /** Made when somebody asks for it: most activities never do. */

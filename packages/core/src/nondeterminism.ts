@@ -2,7 +2,7 @@
  * Comparing what the code asks for with what history says it asked for.
  *
  * Must match: kind and name always, the input of activities and sub-orchestrations, the address and data of what is
- * sent, the value of state, the request that is cancelled. Does not matter, because the recorded fact stands: how long a
+ * sent, the value of state, the request that is cancelled or whose answer is refused. Does not matter, because the recorded fact stands: how long a
  * timer runs, the options of a call, the version and labels of a child, the text of a status or an output, and the
  * prompt of a model call (reported as drift).
  */
@@ -48,6 +48,7 @@ export function differenceOf(recorded: EventBody, requested: RequestBody): strin
     case "EventWaitCancelled":
     case "SubOrchestrationCancelled":
     case "LlmCancelled":
+    case "LlmAnswerRefused":
       if (recorded.kind !== requested.kind) return "kind";
       return recorded.source === requested.source ? undefined : "source";
     case "TimerCreated":

@@ -63,6 +63,9 @@ export function answers(answer: DeliveryBody["kind"], request: RequestBody["kind
 /** The line of user code that made the call: the first frame outside this package. */
 export function callSite(): string | undefined {
   const here = import.meta.url.slice(0, import.meta.url.lastIndexOf("/"));
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 30;
   const frames = new Error().stack?.split("\n").slice(1) ?? [];
-  return frames.find((frame) => !frame.includes(here) && !frame.includes("node:"))?.trim();
+  Error.stackTraceLimit = limit;
+  return frames.find((frame) => !frame.includes(here) && !/node:|<anonymous>\)/.test(frame))?.trim();
 }

@@ -20,7 +20,7 @@ import { ConfigurationError, TimeoutError } from "./errors.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
 import type { EventAwaited, EventReceived, Labels, SubOrchestrationScheduled } from "./events.ts";
 import { LlmCalls } from "./llm/operations.ts";
-import type { Payload } from "./payload.ts";
+import { copyOfJson, type Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
 import type { Answer, Recorder } from "./recorder.ts";
 import { assertValid, type Schema } from "./schema.ts";
@@ -150,6 +150,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
     const entrants = Object.entries(promises);
     if (entrants.length === 0)
       throw new ConfigurationError("Expected ctx.race to be given at least one promise, got none");
+    for (const [name, promise] of entrants) assertCancellable(promise, name);
     const outcome = new Promise<Winner<Promises>>((resolve, reject) => {
       let over = false;
       const end = (winner: DurablePromise<unknown>, settle: () => void) => {
@@ -263,6 +264,14 @@ export function assertLabels(labels: unknown): asserts labels is Labels {
   }
 }
 
+function assertCancellable(promise: unknown, name: string): void {
+  if (typeof (promise as DurablePromise<unknown> | undefined)?.cancel !== "function") {
+    throw new ConfigurationError(
+      `Expected ${name} in ctx.race to be a durable promise, got one that cannot be cancelled: give ctx.race what ctx returned, or use Promise.race`,
+    );
+  }
+}
+
 function nameOf(callee: { readonly name: string } | string, what: string): string {
   if (typeof callee !== "string") return callee.name;
   assertName(callee, what);
@@ -277,7 +286,7 @@ function recordedState(recorder: Recorder): OrchestrationState {
   return {
     get: <Value extends Payload>(key: string) => {
       const value = recorder.state.get(key);
-      return (typeof value === "object" ? structuredClone(value) : value) as Value | undefined;
+      return copyOfJson(value) as Value | undefined;
     },
     set: (key, value) => {
       assertShort(key, "state key");
@@ -285,7 +294,10 @@ function recordedState(recorder: Recorder): OrchestrationState {
       if (payload === undefined) recorder.note({ kind: "StateDeleted", key });
       else recorder.note({ kind: "StateSet", key, value: payload });
     },
-    delete: (key) => recorder.note({ kind: "StateDeleted", key }),
+    delete: (key) => {
+      assertShort(key, "state key");
+      recorder.note({ kind: "StateDeleted", key });
+    },
     keys: () => [...recorder.state.keys()],
   };
 }

@@ -19,6 +19,22 @@ export function canonicalHash(payload: Payload): string {
   return createHash("sha256").update(canonicalJson(payload)).digest("base64url");
 }
 
+/** A copy of JSON data that shares nothing with the original. */
+export function copyOfJson<Data>(data: Data): Data {
+  if (typeof data !== "object" || data === null) return data;
+  if (Array.isArray(data)) return data.map(copyOfJson) as Data;
+  const copy = {};
+  for (const key of Object.keys(data)) setMember(copy, key, copyOfJson((data as { [key: string]: unknown })[key]));
+  return copy as Data;
+}
+
+/** Sets a member of JSON data. `__proto__` is a key like any other. */
+export function setMember(object: object, key: string, value: unknown): void {
+  if (key === "__proto__") {
+    Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
+  } else (object as { [key: string]: unknown })[key] = value;
+}
+
 /** Whether two payloads have the same canonical text, without writing it. */
 export function samePayload(a: Payload | undefined, b: Payload | undefined): boolean {
   if (a === b) return true;

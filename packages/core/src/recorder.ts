@@ -29,6 +29,9 @@ export type AskingKind =
 /** Events that answer well. */
 export type Answer = ActivityCompleted | TimerFired | EventReceived | SubOrchestrationCompleted | LlmCompleted;
 
+/** What became of a model's answer: it was taken, asked again, or was the last one refused. */
+export type Verdict = "accepted" | "refined" | "givenUp";
+
 /** See the head of the file. */
 export interface Recorder {
   readonly instanceId: string;
@@ -50,8 +53,8 @@ export interface Recorder {
   takeEvent(name: string): { readonly data: Payload | undefined } | undefined;
   /** What history says of this change, if it says anything. */
   changeMark(changeId: string): boolean | undefined;
-  /** Whether the recorded answer to this request was refused and asked again. `undefined` when not replaying. */
-  wasRefined(eventId: number): boolean | undefined;
+  /** How the code judged the recorded answer to this model call. `undefined` when not replaying. */
+  verdictOn(eventId: number): Verdict | undefined;
   /** The value of the state, by key, in order. */
   readonly state: ReadonlyMap<string, Payload>;
   /** 64 bits that depend only on the instance, the execution, the event delivered last and how many were drawn since. */

@@ -18,6 +18,7 @@ import type { Execution, Foreknowledge } from "./execution.ts";
 import { describe, differenceOf } from "./nondeterminism.ts";
 import type { Operation } from "./operation.ts";
 import { type Payload, samePayload } from "./payload.ts";
+import type { Verdict } from "./recorder.ts";
 
 /** What a replay noticed that is no error. */
 export interface PromptDrift {
@@ -41,23 +42,18 @@ export class HistoryFeed implements Feed {
   }
 
   next(execution: Execution): (Recorded & DeliveryBody) | undefined {
-    const event = this.#events[this.#cursor];
+    const event = this.#here(execution);
+    if ((event?.kind === "OrchestrationStarted") !== (this.#cursor === 0)) {
+      throw new HistoryCorruptError(
+        `Expected the history of instance ${execution.instanceId} to have OrchestrationStarted as its first event and nowhere else, got ${event?.kind ?? "nothing"} as event ${this.#cursor + 1}`,
+      );
+    }
     if (event === undefined) return undefined;
     if (event.kind === "OrchestrationTerminated") {
       this.#cursor++;
       return undefined;
     }
     if (!isDelivery(event)) throw this.#missing(execution, event);
-    if (event.id !== this.#cursor + 1) {
-      throw new HistoryCorruptError(
-        `Expected event ${this.#cursor + 1} of instance ${execution.instanceId}, got event ${event.id}`,
-      );
-    }
-    if (event.kind === "OrchestrationStarted" && this.#cursor > 0) {
-      throw new HistoryCorruptError(
-        `Expected one OrchestrationStarted in the history of instance ${execution.instanceId}, got another at event ${event.id}`,
-      );
-    }
     this.#cursor++;
     execution.isReplaying = true;
     execution.lastEventId = event.id;
@@ -65,7 +61,7 @@ export class HistoryFeed implements Feed {
   }
 
   bind(execution: Execution, body: RequestBody, operation: Operation): number {
-    const event = this.#events[this.#cursor];
+    const event = this.#here(execution);
     if (event === undefined || isDelivery(event) || isClosing(event)) {
       const found = event === undefined ? "the end of history" : describe(event);
       throw mismatch(
@@ -88,7 +84,7 @@ export class HistoryFeed implements Feed {
   }
 
   close(execution: Execution, body: ClosingBody): void {
-    const event = this.#events[this.#cursor];
+    const event = this.#here(execution);
     if (event === undefined || !isClosing(event)) {
       const found = event === undefined ? "an execution that goes on" : describe(event);
       throw mismatch(
@@ -107,15 +103,33 @@ export class HistoryFeed implements Feed {
     execution.lastEventId = event.id;
   }
 
-  /** Called when nothing is left to deliver: the recorded end must have been reached. */
+  /** Called when nothing is left to deliver: what is recorded after an end is damage. */
   finish(execution: Execution): StetError | undefined {
     const event = this.#events[this.#cursor];
     execution.isReplaying = false;
-    return event === undefined ? undefined : this.#missing(execution, event);
+    if (event === undefined) return undefined;
+    const last = this.#events[this.#cursor - 1] as HistoryEvent;
+    return new HistoryCorruptError(
+      `Expected event ${last.id} (${last.kind}) of instance ${execution.instanceId} to be the last, got ${event.kind} after it`,
+    );
+  }
+
+  /** The event at the cursor, in its place. */
+  #here({ instanceId }: Execution): HistoryEvent | undefined {
+    const event = this.#events[this.#cursor];
+    if (event !== undefined && event.id !== this.#cursor + 1) {
+      throw new HistoryCorruptError(
+        `Expected event ${this.#cursor + 1} of instance ${instanceId}, got event ${event.id}`,
+      );
+    }
+    return event;
   }
 
   #missing(execution: Execution, event: HistoryEvent): StetError {
-    return mismatch(execution, event.id, describe(event), "nothing", undefined, "the code no longer asks for it");
+    const why = isClosing(event)
+      ? "the code goes on where the recorded execution ended"
+      : "the code no longer asks for it";
+    return mismatch(execution, event.id, describe(event), "nothing", undefined, why);
   }
 
   #comparePrompt(
@@ -148,12 +162,15 @@ export class HistoryFeed implements Feed {
 /** What the code may know before it is replayed: which choices history shows it to have made. */
 export function foreknowledgeOf(events: readonly HistoryEvent[]): Foreknowledge {
   const changes = new Set<string>();
-  const refined = new Set<number>();
+  const refused = new Map<number, Exclude<Verdict, "accepted">>();
   for (const event of events) {
     if (event.kind === "ChangeMarked") changes.add(event.changeId);
-    else if (event.kind === "LlmRequested" && event.refines !== undefined) refined.add(event.refines);
+    else if (event.kind === "LlmAnswerRefused") refused.set(event.source, "givenUp");
+    else if (event.kind === "LlmRequested" && event.refines !== undefined) refused.set(event.refines, "refined");
   }
-  return { changes, refined };
+  const [, second] = events;
+  const inputRefused = second?.kind === "OrchestrationFailed" && second.error.code === "input_invalid";
+  return { changes, refused, inputRefused };
 }
 
 /** An execution to be brought to where its history ends. */

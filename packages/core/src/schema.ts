@@ -71,7 +71,13 @@ export function jsonSchemaOf(schema: Schema | JsonSchema): JsonSchema {
 }
 
 /** A plain `z.object` drops what it does not know, so the model need not invent any: its document is closed. */
-function override({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodTypes; jsonSchema: { [key: string]: unknown } }): void {
+function override({
+  zodSchema,
+  jsonSchema,
+}: {
+  zodSchema: z.core.$ZodTypes;
+  jsonSchema: { [key: string]: unknown };
+}): void {
   const { def } = zodSchema._zod;
   if (def.type === "object" && def.catchall === undefined) jsonSchema["additionalProperties"] = false;
 }

@@ -13,8 +13,21 @@ import type { PayloadCodec } from "./ports.ts";
 import type { StoredPayload } from "./storage.ts";
 import { longText } from "./to-payload.ts";
 
-/** Payloads that a text refers to, by digest. */
-export type PayloadSink = Map<string, StoredPayload>;
+/** Gathers the payloads that texts refer to, each once. */
+export class PayloadSink {
+  #payloads: Map<string, StoredPayload> | undefined;
+
+  put(digest: string, bodyOf: () => string): void {
+    this.#payloads ??= new Map();
+    if (!this.#payloads.has(digest)) this.#payloads.set(digest, { digest, body: bodyOf() });
+  }
+
+  get payloads(): readonly StoredPayload[] {
+    return this.#payloads === undefined ? none : [...this.#payloads.values()];
+  }
+}
+
+const none: readonly StoredPayload[] = [];
 
 /** Fetches payloads by digest. */
 export type PayloadSource = (digests: readonly string[]) => Promise<readonly StoredPayload[]>;
@@ -129,8 +142,7 @@ export class TextCodec {
   #put(text: string, scopeId: string, sink: PayloadSink): unknown {
     const codec = this.#codec;
     const digest = codec === undefined ? sha256(text) : codec.digest(text, { scopeId });
-    if (!sink.has(digest))
-      sink.set(digest, { digest, body: codec === undefined ? text : codec.seal(text, { scopeId }) });
+    sink.put(digest, () => (codec === undefined ? text : codec.seal(text, { scopeId })));
     return { [marker]: "ref", digest };
   }
 

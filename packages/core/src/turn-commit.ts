@@ -4,6 +4,7 @@
 import type { Failure } from "./errors.ts";
 import type { ClosingBody } from "./events.ts";
 import type { Execution } from "./execution.ts";
+import type { LazyMap } from "./lazy-map.ts";
 import type { Message, StartMessage } from "./messages.ts";
 import type { InstanceKey, OutgoingMessage, OutgoingStart, OutgoingWork, TurnCommit } from "./storage.ts";
 import type { PayloadSink, TextCodec } from "./text-codec.ts";
@@ -86,7 +87,7 @@ export function commitOf(
     ...(version !== undefined && { version }),
     ...(effects.statusChanged && { customStatus: value(execution.status ?? null) }),
     ...(ended !== undefined && { ended }),
-    payloads: sink.size === 0 ? nothing : [...sink.values()],
+    payloads: sink.payloads,
     unsettled,
     keep,
     at,
@@ -122,7 +123,7 @@ function chunk(execution: number, firstEventId: number, texts: readonly string[]
 }
 
 function mapped<Key, Value, Result>(
-  map: ReadonlyMap<Key, Value>,
+  map: LazyMap<Key, Value>,
   make: (key: Key, value: Value) => Result,
 ): readonly Result[] {
   return map.size === 0 ? nothing : Array.from(map, ([key, value]) => make(key, value));

@@ -16,7 +16,7 @@ import { DeterminismError, type StetError, toFailure } from "./errors.ts";
 import type { ActivityScheduled, LlmRequested, OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
-import { type AnswerMessage, idempotencyKeyOf, type Message, type WorkItem } from "./messages.ts";
+import { type AnswerBody, idempotencyKeyOf, type Message, type WorkItem } from "./messages.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
@@ -30,7 +30,7 @@ import type {
   TurnCommit,
   WorkerKey,
 } from "./storage.ts";
-import type { PayloadSink, TextCodec } from "./text-codec.ts";
+import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed } from "./turn.ts";
 import { blockOf, commitOf } from "./turn-commit.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -84,7 +84,7 @@ interface Owned {
   /** Requests whose work runs here without a row. */
   readonly held: Set<number>;
   /** Answers found here that no turn has taken yet. */
-  arrived: AnswerMessage[];
+  readonly arrived: AnswerBody[];
 }
 
 /** An instance in a batch. */
@@ -125,13 +125,13 @@ export class TurnDispatcher {
   }
 
   /** Brings home an answer that was found in this worker (T3). */
-  deliver(instanceId: string, answer: AnswerMessage): void {
+  deliver(instanceId: string, execution: number, answer: AnswerBody): void {
     const owned = this.#owned.get(instanceId);
-    if (owned?.execution.execution === answer.execution && owned.held.has(answer.source)) {
+    if (owned?.execution.execution === execution && owned.held.has(answer.source)) {
       owned.arrived.push(answer);
       this.#ready.add(owned);
       this.#schedule();
-    } else void this.#sendToInbox(instanceId, [answer]);
+    } else void this.#sendToInbox(instanceId, execution, [answer]);
   }
 
   /** A request that was held here has a row now. */
@@ -341,7 +341,7 @@ export class TurnDispatcher {
   #turn({ owned, incoming, lost }: Entry, at: number): Turn {
     const { codec, registry } = this.#environment;
     const { rootId, execution, unrun } = owned;
-    const sink: PayloadSink = new Map();
+    const sink = new PayloadSink();
     owned.unrun = undefined;
     const feed = new TurnFeed(execution, {
       incoming,
@@ -457,6 +457,7 @@ export class TurnDispatcher {
     owned.lastEventId = 1;
     owned.unrun = start;
     owned.held.clear();
+    owned.arrived.length = 0;
     this.#ready.add(owned);
   }
 
@@ -467,15 +468,19 @@ export class TurnDispatcher {
   }
 
   #forgetOwned(owned: Owned): void {
-    const { instanceId, arrived } = owned;
+    const { instanceId, execution, arrived } = owned;
     if (this.#owned.get(instanceId) === owned) this.#owned.delete(instanceId);
     this.#ready.delete(owned);
-    if (arrived.length > 0) void this.#sendToInbox(instanceId, arrived);
+    if (arrived.length > 0) void this.#sendToInbox(instanceId, execution.execution, arrived);
   }
 
-  async #sendToInbox(instanceId: string, answers: readonly AnswerMessage[]): Promise<void> {
+  async #sendToInbox(instanceId: string, execution: number, answers: readonly AnswerBody[]): Promise<void> {
     const { storage, codec, clock, patience } = this.#environment;
-    const messages = answers.map((answer) => ({ instanceId, body: codec.encode(answer, instanceId), at: clock.now() }));
+    const messages = answers.map((answer) => ({
+      instanceId,
+      body: codec.encode({ ...answer, execution }, instanceId),
+      at: clock.now(),
+    }));
     await patience.until("send answers", () => storage.sendMessages(messages));
   }
 
@@ -486,7 +491,7 @@ export class TurnDispatcher {
       failOnNondeterminism && failure?.code === "nondeterminism" ? await this.#loader.failing(turn) : undefined;
     if (failed === undefined || failure === undefined) return this.#block(turn, failure);
     const at = clock.now();
-    const sink: PayloadSink = new Map();
+    const sink = new PayloadSink();
     const feed = new TurnFeed(failed, {
       incoming: [],
       at,

@@ -23,37 +23,38 @@ import {
   type SubOrchestrationScheduled,
 } from "./events.ts";
 import type { Execution } from "./execution.ts";
-import type { AnswerMessage, Message, StartMessage } from "./messages.ts";
+import { LazyMap } from "./lazy-map.ts";
+import type { AnswerBody, AnswerMessage, Message, StartMessage } from "./messages.ts";
 import { answers, type Operation } from "./operation.ts";
 import type { Payload } from "./payload.ts";
 
 /** A message in the order in which it is to be delivered. */
 export interface Incoming {
-  readonly message: Message;
-  /** The store's key; absent for an answer that was found in this worker and never was in the store. */
+  readonly message: Message | AnswerBody;
+  /** The store's key; absent for an answer to this very execution that was found in this worker. */
   readonly key?: number | string;
 }
 
-/** What follows from the events of a turn for the world outside. */
-export interface TurnEffects {
+/** What follows from the events of a turn for the world outside. Most turns have little of it. */
+export class TurnEffects {
   /** Activities and model calls to be executed, by event id. */
-  readonly work: Map<number, ActivityScheduled | LlmRequested>;
+  readonly work: LazyMap<number, ActivityScheduled | LlmRequested> = new LazyMap();
   /** What is delivered when, by the event that asked for it. */
-  readonly timers: Map<number, { readonly fireAt: number; readonly answer: AnswerMessage }>;
-  readonly waits: Map<number, EventAwaited>;
+  readonly timers: LazyMap<number, { readonly fireAt: number; readonly answer: AnswerMessage }> = new LazyMap();
+  readonly waits: LazyMap<number, EventAwaited> = new LazyMap();
   /** Requests of earlier turns that need no timer, work row or wait any more. */
-  readonly settled: number[];
+  readonly settled: number[] = [];
   /** Work of earlier turns whose answer nobody wants any more. */
-  readonly cancelledWork: number[];
-  readonly messages: { readonly instanceId: string; readonly message: Message }[];
+  readonly cancelledWork: number[] = [];
+  readonly messages: { readonly instanceId: string; readonly message: Message }[] = [];
   readonly starts: {
     readonly eventId: number;
     readonly request: SubOrchestrationScheduled | OrchestrationDispatched;
-  }[];
+  }[] = [];
   /** The last change of each key. */
-  readonly state: Map<string, StateSet | StateDeleted>;
-  readonly outputs: Payload[];
-  statusChanged: boolean;
+  readonly state: LazyMap<string, StateSet | StateDeleted> = new LazyMap();
+  readonly outputs: Payload[] = [];
+  statusChanged = false;
 }
 
 /** What a turn is given. */
@@ -79,19 +80,8 @@ export class TurnFeed implements Feed {
   /** Keys of the messages taken from the inbox. */
   readonly consumed: (number | string)[] = [];
   /** Answers taken that never were in the store. */
-  readonly localAnswers: AnswerMessage[] = [];
-  readonly effects: TurnEffects = {
-    work: new Map(),
-    timers: new Map(),
-    waits: new Map(),
-    settled: [],
-    cancelledWork: [],
-    messages: [],
-    starts: [],
-    state: new Map(),
-    outputs: [],
-    statusChanged: false,
-  };
+  readonly localAnswers: AnswerBody[] = [];
+  readonly effects: TurnEffects = new TurnEffects();
   closing: ClosingBody | undefined;
   /** The start of the next execution, when this one continued as new. */
   nextStart: { readonly text: string; readonly event: Recorded & OrchestrationStarted } | undefined;
@@ -117,7 +107,10 @@ export class TurnFeed implements Feed {
       if (key !== undefined) this.consumed.push(key);
       if (message.kind === "OrchestrationTerminated") this.#terminate(execution, message);
       else {
-        const body = this.#admit(execution, message, key === undefined);
+        const body =
+          key === undefined
+            ? this.#admitLocal(execution, message as AnswerBody)
+            : this.#admit(execution, message as Exclude<Message, OrchestrationTerminated>);
         if (body !== undefined) return this.#append(execution, body);
       }
     }
@@ -182,6 +175,7 @@ export class TurnFeed implements Feed {
         effects.outputs.push(body.data);
         break;
       case "ChangeMarked":
+      case "LlmAnswerRefused":
         break;
     }
     return id;
@@ -195,8 +189,8 @@ export class TurnFeed implements Feed {
   }
 
   /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
-  untaken(): AnswerMessage[] {
-    return this.#input.incoming.flatMap(({ message, key }) => (key === undefined ? [message as AnswerMessage] : []));
+  untaken(): AnswerBody[] {
+    return this.#input.incoming.flatMap(({ message, key }) => (key === undefined ? [message as AnswerBody] : []));
   }
 
   /** Called after the last delivery: waits that were satisfied need no row. */
@@ -206,12 +200,17 @@ export class TurnFeed implements Feed {
     }
   }
 
+  /** An answer that was found in this worker, unless nobody waits for it any more. */
+  #admitLocal(execution: Execution, answer: AnswerBody): DeliveryBody | undefined {
+    const operation = execution.pending.get(answer.source);
+    if (operation === undefined || !answers(answer.kind, operation.body.kind)) return undefined;
+    this.localAnswers.push(answer);
+    if (this.#isLimited(operation.body)) this.effects.settled.push(answer.source);
+    return answer;
+  }
+
   /** The event that a message becomes, unless it is a duplicate or meant for an execution that has ended. */
-  #admit(
-    execution: Execution,
-    message: Exclude<Message, OrchestrationTerminated>,
-    local: boolean,
-  ): DeliveryBody | undefined {
+  #admit(execution: Execution, message: Exclude<Message, OrchestrationTerminated>): DeliveryBody | undefined {
     switch (message.kind) {
       case "Start":
         return execution.lastEventId === 0 ? startOf(execution, message) : undefined;
@@ -223,10 +222,8 @@ export class TurnFeed implements Feed {
         const { execution: number, ...body } = message;
         const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
         if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
-        if (local) this.localAnswers.push(message);
-        const leavesRow = this.#isLimited(operation.body) || (!local && body.kind !== "TimerFired");
-        if (leavesRow) this.effects.settled.push(body.source);
-        if (!local) this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
+        if (body.kind !== "TimerFired" || this.#isLimited(operation.body)) this.effects.settled.push(body.source);
+        this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
         return body;
       }
     }
@@ -295,7 +292,7 @@ export class TurnFeed implements Feed {
     const events = execution.unreceived();
     const carried = {
       ...(events.length > 0 && { events }),
-      ...(state.size > 0 && { state: Object.fromEntries(state) }),
+      ...(state.size > 0 && { state: Array.from(state, ([key, value]) => ({ key, value })) }),
       ...(status !== undefined && { status }),
     };
     const event: Recorded & OrchestrationStarted = {

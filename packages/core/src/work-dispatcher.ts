@@ -59,7 +59,7 @@ export interface WorkEnvironment {
   readonly worker: () => WorkerKey;
   readonly patience: Patience;
   /** Brings the answer of work without a row to its instance, which this worker owns. */
-  readonly deliver: (instanceId: string, answer: AnswerMessage) => void;
+  readonly deliver: (instanceId: string, execution: number, answer: AnswerBody) => void;
   /** A request that was held here has a row from now on. */
   readonly released: (instanceId: string, execution: number, eventId: number) => void;
   /** Called when the last job has ended. */
@@ -309,12 +309,12 @@ export class WorkDispatcher {
   #answer(job: Job, body: AnswerBody): void {
     const { item, row } = job;
     const { instanceId, execution } = item;
-    const answer: AnswerMessage = { ...body, execution };
     if (row === undefined) {
       this.#done(job);
-      this.#environment.deliver(instanceId, answer);
+      this.#environment.deliver(instanceId, execution, body);
       return;
     }
+    const answer: AnswerMessage = { ...body, execution };
     const { storage, codec, clock, worker, patience } = this.#environment;
     const message = { instanceId, body: codec.encode(answer, instanceId), at: clock.now() };
     void patience

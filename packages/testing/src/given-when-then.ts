@@ -49,7 +49,7 @@ export interface TurnReport {
   /** Why it is blocked. */
   readonly failure?: StetError;
   /** What the world outside is asked to do. */
-  readonly effects: TurnEffects;
+  readonly effects: ReportedEffects;
   /** The first event of the next execution, after continue-as-new. */
   readonly next?: Recorded & OrchestrationStarted;
   readonly promptDrift: readonly PromptDrift[];
@@ -62,6 +62,13 @@ export interface TurnReport {
   /** The same from a fresh replay of the history so far. */
   replayed(): Given;
 }
+
+/** {@link TurnEffects} with ordinary maps. */
+export type ReportedEffects = {
+  readonly [Name in keyof TurnEffects]: TurnEffects[Name] extends Iterable<[infer Key, infer Value]>
+    ? ReadonlyMap<Key, Value>
+    : TurnEffects[Name];
+};
 
 /** A history to go on from. */
 export interface Given {
@@ -172,7 +179,7 @@ function report(
   return {
     ...common(state, history),
     events,
-    effects,
+    effects: reported(effects),
     status: statusOf(closing),
     logs: [...state.logs],
     ...(closing !== undefined && { closing }),
@@ -188,7 +195,14 @@ function blocked(state: Under, history: readonly HistoryEvent[], failure: StetEr
     totalTimeoutMs: () => undefined,
     nextVersion: () => "",
   });
-  return { ...common(state, history), events: [], effects, status: "blocked", failure, logs: [...state.logs] };
+  return {
+    ...common(state, history),
+    events: [],
+    effects: reported(effects),
+    status: "blocked",
+    failure,
+    logs: [...state.logs],
+  };
 }
 
 function common(state: Under, history: readonly HistoryEvent[]) {
@@ -209,6 +223,17 @@ function addressed(message: TestMessage, execution: Execution): Message {
   if (message.kind === "Start") return { ...message, name: execution.name };
   if ("source" in message) return { execution: execution.execution, ...message };
   return message;
+}
+
+function reported(effects: TurnEffects): ReportedEffects {
+  const { work, timers, waits, state } = effects;
+  return {
+    ...effects,
+    work: new Map(work),
+    timers: new Map(timers),
+    waits: new Map(waits),
+    state: new Map(state),
+  };
 }
 
 function statusOf(closing: ClosingBody | undefined): TurnReport["status"] {

@@ -55,6 +55,7 @@ export async function replayHistory(
         traceRequests: true,
       },
     );
+    if (events.length === 1 && events[0]?.kind === "OrchestrationStarted") return { ok: true, promptDrift: [] };
     const strictPrompts = options.promptDrift === "error";
     const [outcome] = await replay([{ execution, events, strictPrompts }], hop);
     const { failure, drift = [] } = outcome ?? {};

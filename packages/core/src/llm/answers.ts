@@ -9,7 +9,7 @@ export type Reading<Value> = { readonly value: Value } | { readonly problem: str
 
 /** `true` or `false`, also as yes or no, in any case and with a full stop. */
 export function readBoolean(text: string): Reading<boolean> {
-  const word = bare(text);
+  const word = bare(text).toLowerCase();
   if (word === "true" || word === "yes") return { value: true };
   if (word === "false" || word === "no") return { value: false };
   return { problem: `expected true or false, got ${excerpt(text)}` };
@@ -20,9 +20,11 @@ export function readCategory<Category extends string>(
   text: string,
   categories: readonly Category[],
 ): Reading<Category> {
-  const word = bare(text);
+  const word = bare(text).toLowerCase();
   const category =
-    categories.find((candidate) => candidate === text.trim()) ?? categories.find((c) => bare(c) === word);
+    categories.find((candidate) => candidate === text.trim()) ??
+    categories.find((candidate) => candidate === bare(text)) ??
+    categories.find((candidate) => bare(candidate).toLowerCase() === word);
   if (category !== undefined) return { value: category };
   return { problem: `expected one of ${categories.join(", ")}, got ${excerpt(text)}` };
 }
@@ -64,11 +66,9 @@ function asText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function bare(text: string): string {
-  return text
-    .trim()
-    .replace(/^["'`*\s]+|["'`*.!\s]+$/g, "")
-    .toLowerCase();
+/** The text without the quotes, stars and full stops that models like to put around a word. */
+export function bare(text: string): string {
+  return text.replace(/^["'`*\s]+|["'`*.!\s]+$/g, "");
 }
 
 function excerpt(text: string): string {

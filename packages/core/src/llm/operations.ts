@@ -8,10 +8,10 @@ import type { DurablePromise } from "../durable-promise.ts";
 import { ConfigurationError, LlmError, LlmOutputError } from "../errors.ts";
 import type { LlmCompleted, LlmRequested } from "../events.ts";
 import { canonicalHash } from "../payload.ts";
-import type { Recorder } from "../recorder.ts";
+import type { Recorder, Verdict } from "../recorder.ts";
 import { isSchema, jsonSchemaOf, schemaOfJson, type Schema } from "../schema.ts";
 import { toPayload } from "../to-payload.ts";
-import { parseJson, readBoolean, readCategory, readFeatures, readJson, type Reading } from "./answers.ts";
+import { bare, parseJson, readBoolean, readCategory, readFeatures, readJson, type Reading } from "./answers.ts";
 import type { JsonSchema, LlmMessage, LlmRequest } from "./conversation.ts";
 import { classifyPrompt, extractPrompt, ifTruePrompt, refusal } from "./prompts.ts";
 
@@ -83,7 +83,7 @@ interface Inquiry<Value> {
   readonly format?: { readonly name: string; readonly schema: JsonSchema };
   readonly read: (text: string) => Reading<Value>;
   /** Reads an answer that history shows to have been accepted, though today's code would refuse it. */
-  readonly readAccepted?: (text: string) => Value;
+  readonly readAccepted?: (text: string) => Reading<Value>;
 }
 
 /** Implements {@link LlmOperations} over a recorder. */
@@ -125,7 +125,7 @@ export class LlmCalls implements LlmOperations {
     assertDistinct(categories, "categories of ctx.classify");
     const messages = messagesOf(classifyPrompt(text, categories));
     const read = (answer: string) => readCategory(answer, categories);
-    const readAccepted = (answer: string) => answer.trim() as Category;
+    const readAccepted = (answer: string) => ({ value: bare(answer) as Category });
     return this.#inquire({ operation: "classify", messages, options, read, readAccepted });
   }
 
@@ -166,7 +166,7 @@ export class LlmCalls implements LlmOperations {
       options,
       format: { name: "answer", schema: jsonSchemaOf(given) },
       read: (text) => readJson(text, schema, `the answer of ctx.${operation}`),
-      readAccepted: (text) => (parseJson(text) as { value: Value }).value,
+      readAccepted: (text) => parseJson(text) as Reading<Value>,
     });
   }
 
@@ -231,24 +231,28 @@ async function untilAccepted<Value>(
       });
     }
     const reading = inquiry.read(said.text);
-    if ("value" in reading) return reading.value;
-    // The recorded answer stands: what was accepted then is not refused by a schema of today.
-    if (inquiry.readAccepted !== undefined && recorder.wasRefined(said.eventId) === false && asks < maxAsks) {
-      return inquiry.readAccepted(said.text);
+    // What was recorded stands: a schema of today neither refuses what was accepted nor accepts what was refused.
+    const verdict = recorder.verdictOn(said.eventId) ?? verdictOf(reading, asks < maxAsks);
+    if (verdict === "accepted") {
+      const accepted = "value" in reading ? reading : (inquiry.readAccepted?.(said.text) ?? reading);
+      if ("value" in accepted) return accepted.value;
     }
-    if (asks >= maxAsks) {
+    const problem = "problem" in reading ? reading.problem : "it was refused when it was recorded";
+    if (verdict !== "refined") {
+      recorder.note({ kind: "LlmAnswerRefused", source: said.eventId, problem });
       throw new LlmOutputError(
-        `Expected a usable answer to ctx.${operation} in ${maxAsks} questions, got none: ${reading.problem}`,
+        `Expected a usable answer to ctx.${operation} in ${asks} question${asks === 1 ? "" : "s"}, got none: ${problem}`,
         said.text,
       );
     }
     refines = said.eventId;
-    messages = [
-      ...messages,
-      { role: "assistant", content: said.text },
-      { role: "user", content: refusal(reading.problem) },
-    ];
+    messages = [...messages, { role: "assistant", content: said.text }, { role: "user", content: refusal(problem) }];
   }
+}
+
+function verdictOf(reading: Reading<unknown>, mayAskAgain: boolean): Verdict {
+  if ("value" in reading) return "accepted";
+  return mayAskAgain ? "refined" : "givenUp";
 }
 
 function requestOf(
