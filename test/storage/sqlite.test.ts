@@ -198,6 +198,31 @@ test("two processes that claim at the same time share the instances out", async 
   );
 });
 
+test("a process that is killed while it commits leaves every turn whole", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  const ids = Array.from({ length: 50 }, (_, index) => `instance-${index}`);
+  await store.startInstances(ids.map((instanceId) => ({ instanceId, name: "order", body: "{}", at: 1 })));
+  const process = await otherProcess(t, path, "commit");
+
+  await process.killAfter("ten");
+
+  const records = await store.admin.getInstances(ids);
+  assert.equal(records.length, ids.length);
+  for (const { instanceId, lastEventId } of records) {
+    const events = Array.from({ length: lastEventId }, (_, index) => `${index + 1}`);
+    assert.ok(lastEventId >= 10);
+    assert.deepEqual(await store.admin.readHistory(instanceId, 1), events);
+    assert.deepEqual(await store.admin.readState(instanceId), [{ key: "n", value: `${lastEventId}` }]);
+    const outputs = await store.admin.readOutputs(instanceId, 0, lastEventId + 1);
+    assert.deepEqual(
+      outputs.map(({ body }) => body),
+      events,
+    );
+  }
+  assert.equal(new Set(records.map(({ lastEventId }) => lastEventId)).size, 1, "a batch is one transaction");
+});
+
 test("onChange() hears within a moment of what another connection commits", async (t) => {
   const path = newPath(t);
   const mine = await opened(t, path);
@@ -222,19 +247,19 @@ test("onChange() hears of its own connection in the order of things, never insid
   assert.deepEqual(heard, [{ turns: true, work: false, instances: ["a", "b"], inside: false }]);
 });
 
-test("onChange() keeps no process alive and looks at the file only while somebody listens", async (t) => {
+test("onChange() looks at the file only while somebody listens", async (t) => {
   const { store, statements } = await spiedStore(t, newPath(t));
+  const looks = () => statements.runs("PRAGMA data_version");
 
-  const before = statements.runs("PRAGMA data_version");
+  const before = looks();
   const end = store.onChange(() => {});
-  await sleep(120);
-  const listening = statements.runs("PRAGMA data_version");
+  while (looks() < 3) await sleep(10);
   end();
+  const listening = looks();
   await sleep(120);
 
   assert.equal(before, 0);
-  assert.ok(listening >= 2, `Expected some looks at the file, got ${listening}.`);
-  assert.equal(statements.runs("PRAGMA data_version"), listening);
+  assert.equal(looks(), listening);
 });
 
 test("a verb waits for another connection's lock, and is refused as retryable when that takes too long", async (t) => {
@@ -629,10 +654,12 @@ function parametersOf(text: string): unknown[] {
 interface OtherProcess {
   /** Lets it begin, and answers how it ended. */
   go(): Promise<{ code: number | null; stdout: string; stderr: string }>;
+  /** Lets it begin, and kills it some time after it has said `line`. */
+  killAfter(line: string): Promise<void>;
 }
 
 /** Another process that is ready to do `task` on the file. */
-async function otherProcess(t: TestContext, path: string, task: "open" | "claim"): Promise<OtherProcess> {
+async function otherProcess(t: TestContext, path: string, task: "open" | "claim" | "commit"): Promise<OtherProcess> {
   const file = fileURLToPath(new URL("sqlite-process.ts", import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, file, path, task], { stdio: "pipe" });
   t.after(() => child.kill());
@@ -646,6 +673,13 @@ async function otherProcess(t: TestContext, path: string, task: "open" | "claim"
       child.stdin.write("go\n");
       const [code] = (await closed) as [number | null];
       return { code, ...output };
+    },
+    async killAfter(line) {
+      child.stdin.write("go\n");
+      while (!output.stdout.includes(line)) await sleep(1);
+      await sleep(20);
+      child.kill("SIGKILL");
+      await closed;
     },
   };
 }
