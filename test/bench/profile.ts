@@ -30,38 +30,55 @@ export async function profiled(body: () => Promise<void>): Promise<Profile> {
   }
 }
 
+type Frame = Profiler.ProfileNode["callFrame"];
+
 function summaryOf({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): Profile {
-  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const byId = new Map(nodes.map((node) => [node.id, node.callFrame]));
   const parents = new Map(nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id] as const)));
-  const fileOf = (id: number | undefined): string => {
-    const node = id === undefined ? undefined : byId.get(id);
-    return node === undefined ? "" : node.callFrame.url || fileOf(parents.get(node.id));
-  };
   const [areas, functions] = [new Map<string, number>(), new Map<string, number>()];
   samples.forEach((id, i) => {
-    const frame = byId.get(id)?.callFrame;
-    if (frame === undefined || frame.functionName === "(idle)") return;
+    const stack: Frame[] = [];
+    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
+      const frame = byId.get(at);
+      if (frame !== undefined) stack.push(frame);
+    }
+    const [frame] = stack;
+    if (frame === undefined || frame.functionName === "(idle)" || stack.some(isNotTheWorkload)) return;
     const us = timeDeltas[i] ?? 0;
-    const file = fileOf(id);
-    const name = frame.functionName || "(anonymous)";
+    const file = stack.find(({ url }) => url !== "")?.url ?? "";
     add(areas, areaOf(frame, file), us);
-    add(functions, frame.url === "" && file === "" ? name : `${name} ${shortFile(file)}`, us);
+    add(functions, nameOf(frame, file), us);
   });
   return { areas: sharesOf(areas, 10), functions: sharesOf(functions, 20) };
 }
 
+/** Opening and closing the file, the journal that is the limit, and the profiler itself. */
+function isNotTheWorkload({ functionName, url }: Frame): boolean {
+  return (
+    url.endsWith("/bare-journal.ts") ||
+    url.endsWith("/bench/scratch.ts") ||
+    url.startsWith("node:inspector") ||
+    functionName === "openDatabase" ||
+    (functionName === "close" && url.includes("/better-sqlite3/"))
+  );
+}
+
 /** Native functions are counted where they were called from. */
-function areaOf({ functionName, url }: { functionName: string; url: string }, file: string): string {
+function areaOf({ functionName, url }: Frame, file: string): string {
   if (functionName.startsWith("(")) return functionName.slice(1, -1); // the garbage collector and the like
   const inPackage = /\/(?:packages\/(\w+)|providers\/\w+\/(\w+))\/(?:src|dist)\//.exec(file);
   const name = inPackage?.[1] ?? inPackage?.[2];
-  if (name !== undefined) return url === "" && name === "sqlite" ? "SQLite itself" : `@stet/${name}`;
+  if (file.includes("/better-sqlite3/") || (url === "" && name === "sqlite")) return "SQLite";
+  if (name !== undefined) return `@stet/${name}`;
   if (file.includes("/test/bench/")) return "the benchmark";
-  return file.includes("/node_modules/") ? "dependencies" : "Node";
+  return file.includes("/node_modules/") ? "other dependencies" : "Node";
 }
 
-function shortFile(file: string): string {
-  return file.split("/").slice(-3).join("/");
+function nameOf({ functionName, url }: Frame, file: string): string {
+  const name = functionName || "(anonymous)";
+  if (file === "") return name;
+  const where = file.startsWith("node:") ? file : file.split("/").slice(-3).join("/");
+  return url === "" ? `${name} (native), called in ${where}` : `${name}, ${where}`;
 }
 
 function add(sums: Map<string, number>, key: string, us: number): void {
