@@ -16,7 +16,7 @@ import { assertLabels } from "./orchestration-context.ts";
 import type { Payload } from "./payload.ts";
 import type { Clock, PayloadCodec } from "./ports.ts";
 import { assertValid } from "./schema.ts";
-import type { ExecutionRecord, InstanceStatus, StorageStats } from "./storage-admin.ts";
+import type { ExecutionRecord, InstanceQuery, InstanceStatus, StorageStats } from "./storage-admin.ts";
 import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from "./storage.ts";
 import { systemClock } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
@@ -49,7 +49,10 @@ export interface ListOptions {
   readonly cursor?: string;
 }
 
-/** A page of instances, newest first. Later writes move no instance to another page. */
+/**
+ * A page of instances, newest first. Later writes move no instance to another page. It may hold fewer than `limit`
+ * although others follow: only a missing `cursor` says that it is the last.
+ */
 export interface InstancePage {
   readonly instances: readonly InstanceState[];
   /** Absent on the last page. */
@@ -146,14 +149,9 @@ export class Client implements OrchestrationClient {
   /** Instances by status, name, labels and time. */
   async list(options: ListOptions = {}): Promise<InstancePage> {
     const { name, version, labels, idPrefix, parentId, createdAfter, createdBefore, cursor } = options;
-    const statuses = options.status === undefined ? [] : [options.status].flat();
-    const stored = statuses.filter((status): status is InstanceStatus => status !== "blocked");
-    const onlyBlocked = statuses.length > 0 && stored.length === 0;
     const { rows, cursor: next } = await this.#storage.admin.listInstances({
       limit: limitOf(options.limit, 100, 1000),
-      ...(stored.length > 0 && { status: stored }),
-      ...(onlyBlocked && { blocked: true }),
-      ...(stored.includes("running") && !statuses.includes("blocked") && { blocked: false }),
+      ...statusQuery(options.status),
       ...(name !== undefined && { name }),
       ...(version !== undefined && { version }),
       ...(labels !== undefined && { labels }),
@@ -163,7 +161,9 @@ export class Client implements OrchestrationClient {
       ...(createdBefore !== undefined && { createdBefore: Number(createdBefore) }),
       ...(cursor !== undefined && { cursor }),
     });
-    const instances = await Promise.all(rows.map((row) => stateOf(row, this.#means)));
+    const states = await Promise.all(rows.map((row) => stateOf(row, this.#means)));
+    const wanted = options.status === undefined ? undefined : [options.status].flat();
+    const instances = states.filter(({ status }) => wanted?.includes(status) !== false);
     return { instances, ...(next !== undefined && { cursor: next }) };
   }
 
@@ -236,20 +236,28 @@ export class Client implements OrchestrationClient {
   }
 
   /**
-   * Runs an ended instance again: its next execution starts from the beginning with the input of the last one.
+   * Runs an ended instance again: its next execution starts from the beginning with the input of the last one, its
+   * state, status and labels, and the newest registered version.
    *
    * @throws InstanceError (`instance_not_found`, `instance_running`)
    */
   async retry(instanceId: string): Promise<void> {
     const { codec, clock } = this.#means;
-    const [first] = await this.instance(instanceId).history();
-    const { name, version, input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
+    const handle = this.instance(instanceId);
+    const { name, customStatus } = await handle.status();
+    const state = await handle.state();
+    const [first] = await handle.history();
+    const { input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
+    const carried = {
+      ...(Object.keys(state).length > 0 && { state }),
+      ...(customStatus !== undefined && { status: customStatus }),
+    };
     const start: StartMessage = {
       kind: "Start",
-      name: name ?? "",
-      ...(version !== undefined && { version }),
+      name,
       ...(input !== undefined && { input }),
       ...(labels !== undefined && { labels }),
+      ...(Object.keys(carried).length > 0 && { carried }),
     };
     const outcome = await this.#storage.admin.restart({
       instanceId,
@@ -347,6 +355,16 @@ export class Client implements OrchestrationClient {
 
 /** A worker whose heartbeat is older than this is dead. */
 export const deadAfterMs = 10_000;
+
+/** The rows among which those of the given statuses are. A blocked instance is stored as pending or running. */
+function statusQuery(status: ListOptions["status"]): Pick<InstanceQuery, "status" | "blocked"> {
+  if (status === undefined) return {};
+  const wanted = [status].flat();
+  const stored = wanted.filter((each) => each !== "blocked");
+  if (stored.length === wanted.length) return { status: stored, blocked: false };
+  if (stored.length === 0) return { blocked: true };
+  return { status: [...new Set<InstanceStatus>([...stored, "pending", "running"])] };
+}
 
 function limitOf(limit: number | undefined, fallback: number, most: number): number {
   const given = limit ?? fallback;

@@ -7,8 +7,9 @@ import {
   type Failure,
   fromFailure,
   InstanceError,
+  isStetError,
   OrchestrationError,
-  type StetError,
+  StetError,
   TimeoutError,
 } from "./errors.ts";
 import type { HistoryEvent } from "./events.ts";
@@ -40,6 +41,9 @@ export interface ClientMeans {
   readonly closed: () => boolean;
 }
 
+/** Whoever waits looks again after this long even if the store told of no change. */
+const lookAgainMs = 30_000;
+
 /** Rows of an output stream read at once. */
 const outputPage = 200;
 
@@ -61,7 +65,9 @@ export class Handle<Output> implements InstanceHandle<Output> {
     for (;;) {
       const record = await this.#record();
       if (isOver(record)) return (await this.#outcome(record)) as Output;
-      if (!(await changes.next(limitAt))) {
+      const next = await changes.next(limitAt);
+      if (next === "closed") throw closed(this.instanceId);
+      if (next === "late") {
         throw new TimeoutError(
           `Expected instance ${this.instanceId} to end within ${limitMs} ms, got status ${record.status}; it goes on`,
         );
@@ -125,7 +131,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
         yield { offset, at, data: await decoded(body, record, this.#means) };
         from = offset;
       }
-      if (rows.length === 0 && (isOver(record) || !(await changes.next()))) return;
+      if (rows.length === 0 && (isOver(record) || (await changes.next()) === "closed")) return;
     }
   }
 
@@ -138,7 +144,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
       const standing = JSON.stringify([status, execution, customStatus, blocked, version]);
       if (standing !== last) yield await stateOf(record, this.#means);
       last = standing;
-      if (isOver(record) || !(await changes.next())) return;
+      if (isOver(record) || (await changes.next()) === "closed") return;
     }
   }
 
@@ -168,9 +174,9 @@ export class Handle<Output> implements InstanceHandle<Output> {
     return outcome;
   }
 
-  /** Whether something may have changed, one after another, until a time, an abort or the client's end. */
-  #changes(signal?: AbortSignal): { next(until?: number): Promise<boolean>; [Symbol.dispose](): void } {
-    const { watcher, clock, closed } = this.#means;
+  /** Answers when it is time to look again, one after another, until a time, an abort or the client's end. */
+  #changes(signal?: AbortSignal): { next(until?: number): Promise<Change>; [Symbol.dispose](): void } {
+    const { watcher, clock, closed: isClosed } = this.#means;
     let changed = false;
     let wake = () => {};
     const notice = () => {
@@ -181,18 +187,22 @@ export class Handle<Output> implements InstanceHandle<Output> {
     signal?.addEventListener("abort", notice);
     return {
       async next(until) {
-        if (!changed) {
+        const isLate = () => until !== undefined && clock.now() >= until;
+        if (!changed && !isLate()) {
           await new Promise<void>((resolve) => {
-            const stop = until === undefined ? undefined : clock.setTimer(until, resolve);
+            // Also keeps the process alive: whoever waits must not be left by it.
+            const timers = [clock.setTimer(clock.now() + lookAgainMs, () => wake(), true)];
+            if (until !== undefined) timers.push(clock.setTimer(until, () => wake()));
             wake = () => {
-              stop?.();
+              for (const cancel of timers) cancel();
               resolve();
             };
           });
         }
-        const something = changed;
+        if (isClosed() || signal?.aborted === true) return "closed";
+        if (!changed && isLate()) return "late";
         changed = false;
-        return something && !closed() && signal?.aborted !== true;
+        return "changed";
       },
       [Symbol.dispose]() {
         unwatch();
@@ -201,6 +211,8 @@ export class Handle<Output> implements InstanceHandle<Output> {
     };
   }
 }
+
+type Change = "changed" | "late" | "closed";
 
 /** The public view of a row. */
 export async function stateOf(record: InstanceRecord, means: ClientMeans): Promise<InstanceState> {
@@ -212,7 +224,7 @@ export async function stateOf(record: InstanceRecord, means: ClientMeans): Promi
   const told = customStatus === undefined ? undefined : await decoded(customStatus, record, means);
   const shownError =
     blocked !== undefined
-      ? fromFailure(JSON.parse(blocked) as Failure)
+      ? await reasonOf(blocked, record, means)
       : ending === undefined
         ? undefined
         : errorOf(status as "failed", `Orchestration ${name} (instance ${instanceId})`, ending);
@@ -246,6 +258,13 @@ export function unknown(instanceId: string): InstanceError {
   );
 }
 
+function closed(instanceId: string): StetError {
+  return new StetError(
+    "runtime_stopped",
+    `Expected the client to stay open while the result of instance ${instanceId} is awaited, got one that was closed; the instance goes on`,
+  );
+}
+
 type Ending = { readonly error?: Failure; readonly reason?: string };
 
 function errorOf(status: "failed" | "cancelled" | "terminated", who: string, { error, reason }: Ending): StetError {
@@ -253,6 +272,23 @@ function errorOf(status: "failed" | "cancelled" | "terminated", who: string, { e
   return new OrchestrationError(`orchestration_${status}`, `${who} failed: ${error.message}`, {
     cause: fromFailure(error),
   });
+}
+
+/** Why an instance is blocked. A worker with another key may have written it: then that is what there is to say. */
+async function reasonOf(
+  blocked: string,
+  { rootId, instanceId }: InstanceRecord,
+  { storage, codec }: ClientMeans,
+): Promise<StetError> {
+  const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
+  try {
+    const what = `the reason why instance ${instanceId} is blocked`;
+    const [failure] = await codec.decode<Failure>([blocked], rootId, source, what);
+    return fromFailure(failure as Failure);
+  } catch (error) {
+    if (isStetError(error, "history_corrupt")) return error;
+    throw error;
+  }
 }
 
 function decoded(

@@ -7,6 +7,7 @@
 import type {
   ActivityScheduled,
   CancelRequested,
+  Carried,
   DeliveryBody,
   EventReceived,
   Labels,
@@ -25,6 +26,8 @@ export interface StartMessage {
   readonly input?: Payload;
   readonly parent?: ParentLink;
   readonly labels?: Labels;
+  /** What an instance that is run again keeps. */
+  readonly carried?: Carried;
 }
 
 /** An answer to a request of one particular execution; a later execution drops it. */

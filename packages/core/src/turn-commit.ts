@@ -94,8 +94,8 @@ export function commitOf(
   };
 }
 
-/** A commit that changes nothing but what blocks the instance. */
-export function blockOf(position: Position, error: Failure, buildId: string, at: number): TurnCommit {
+/** A commit that changes nothing but what blocks the instance. `error` is the failure as the codec wrote it. */
+export function blockOf(position: Position, error: string, buildId: string, at: number): TurnCommit {
   return {
     key: position.key,
     execution: position.execution,
@@ -111,7 +111,7 @@ export function blockOf(position: Position, error: Failure, buildId: string, at:
     outputs: nothing,
     waits: nothing,
     payloads: nothing,
-    blocked: { error: JSON.stringify(error), buildId },
+    blocked: { error, buildId },
     unsettled: true,
     keep: false,
     at,

@@ -149,10 +149,9 @@ export class TurnDispatcher {
     return this.#owned.size;
   }
 
-  /** Forgets everything: another registration begins, or the worker stops at once. */
+  /** Forgets all executions, as another registration begins. Answers that were found go to the inboxes (T3). */
   forget(): void {
-    this.#owned.clear();
-    this.#ready.clear();
+    for (const owned of [...this.#owned.values()]) this.#forgetOwned(owned);
   }
 
   /** Gives executions without work here back to the store, as eviction would. */
@@ -215,9 +214,8 @@ export class TurnDispatcher {
 
   /** It was one of several: they are given back and run one by one. */
   async #suspect(keys: readonly InstanceKey[]): Promise<void> {
-    const { storage, worker, patience } = this.#environment;
     this.#cautious = true;
-    await patience.until("release instances", () => storage.releaseInstances(worker(), keys));
+    await this.#giveBack(keys);
     this.#claimSignalled = true;
   }
 
@@ -297,9 +295,10 @@ export class TurnDispatcher {
 
   /** The messages of a claim in the order of their time; undefined when one cannot be read and the instance is blocked. */
   async #incoming(turn: ClaimedTurn): Promise<Incoming[] | undefined> {
-    const { storage, codec } = this.#environment;
+    const { storage, codec, patience } = this.#environment;
     const stored = inOrder(turn.messages);
-    const source = (digests: readonly string[]) => storage.readPayloads(turn.rootId, digests);
+    const source = async (digests: readonly string[]) =>
+      (await patience.read("read payloads", () => storage.readPayloads(turn.rootId, digests))) ?? [];
     try {
       const what = `a message to instance ${turn.instanceId}`;
       const texts = stored.map(({ body }) => body);
@@ -336,6 +335,17 @@ export class TurnDispatcher {
       ),
     );
     commits.forEach((done, i) => this.#after(done, outcomes?.[i]));
+    const refused = commits.filter((_, i) => outcomes?.[i] === "notOwner").map(({ commit }) => commit.key);
+    if (refused.length > 0) await this.#giveBack(refused);
+  }
+
+  /**
+   * A commit is refused when another worker owns the instance, and when it was taken before and the answer was lost on
+   * the way. Then it is still ours, and nobody would look at it again.
+   */
+  async #giveBack(keys: readonly InstanceKey[]): Promise<void> {
+    const { storage, worker, patience } = this.#environment;
+    await patience.until("release instances", () => storage.releaseInstances(worker(), keys));
   }
 
   #turn({ owned, incoming, lost }: Entry, at: number): Turn {
@@ -351,7 +361,8 @@ export class TurnDispatcher {
       nextVersion: (name, asked) => asked ?? registry.orchestration(name)?.version ?? execution.version,
       ...(unrun !== undefined && { unrun }),
     });
-    return { owned, feed, sink, lost, course: new Course(execution, feed) };
+    const messages = incoming.filter(({ key }) => key !== undefined).length;
+    return { owned, feed, sink, lost, messages, course: new Course(execution, feed) };
   }
 
   #totalTimeoutMs(request: ActivityScheduled): number | undefined {
@@ -364,7 +375,8 @@ export class TurnDispatcher {
     const { execution, key, lastEventId } = owned;
     const position = { key, execution: execution.execution, lastEventId };
     if (course.failure !== undefined) {
-      const commit = blockOf(position, toFailure(course.failure), this.#environment.buildId, at);
+      const { buildId, codec } = this.#environment;
+      const commit = blockOf(position, codec.encode(toFailure(course.failure), owned.rootId), buildId, at);
       return { turn, commit, starts: [], blocked: course.failure };
     }
     feed.finish(execution);
@@ -434,8 +446,10 @@ export class TurnDispatcher {
       );
     }
     for (const { fireAt } of commit.timers) wakeAt(fireAt);
-    if (feed.nextStart !== undefined) this.#continueAsNew(owned, feed.nextStart.event);
-    else if (feed.closing !== undefined) this.#owned.delete(instanceId);
+    if (feed.nextStart !== undefined) {
+      if (feed.consumed.length < turn.messages) this.#claimSignalled = true; // the rest is for the next execution
+      this.#continueAsNew(owned, feed.nextStart.event);
+    } else if (feed.closing !== undefined) this.#owned.delete(instanceId);
     else {
       owned.lastEventId = execution.lastEventId;
       this.#owned.delete(instanceId);
@@ -505,8 +519,8 @@ export class TurnDispatcher {
   }
 
   async #block(turn: ClaimedTurn, reason: unknown): Promise<void> {
-    const { storage, worker, clock, buildId, patience } = this.#environment;
-    const commit = blockOf(turn, toFailure(reason), buildId, clock.now());
+    const { storage, codec, worker, clock, buildId, patience } = this.#environment;
+    const commit = blockOf(turn, codec.encode(toFailure(reason), turn.rootId), buildId, clock.now());
     await patience.until("block an instance", () => storage.commitTurns(worker(), [commit]));
     this.#reportBlocked(turn, reason);
     const owned = this.#owned.get(turn.instanceId);
@@ -546,6 +560,8 @@ interface Turn {
   readonly feed: TurnFeed;
   readonly sink: PayloadSink;
   readonly lost: readonly number[];
+  /** How many came from the inbox. */
+  readonly messages: number;
 }
 
 /** A turn with its commit. */

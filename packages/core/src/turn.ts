@@ -311,7 +311,7 @@ export class TurnFeed implements Feed {
   }
 }
 
-function startOf({ name, version }: Execution, { input, parent, labels }: StartMessage): OrchestrationStarted {
+function startOf({ name, version }: Execution, { input, parent, labels, carried }: StartMessage): OrchestrationStarted {
   return {
     kind: "OrchestrationStarted",
     schemaVersion: historySchemaVersion,
@@ -320,6 +320,7 @@ function startOf({ name, version }: Execution, { input, parent, labels }: StartM
     ...(input !== undefined && { input }),
     ...(parent !== undefined && { parent }),
     ...(labels !== undefined && { labels }),
+    ...(carried !== undefined && { carried }),
   };
 }
 
