@@ -41,7 +41,7 @@ export function timelineOf(instance: {
   const { title, outcome, details, results } = instance;
   const heading = `${styled("bold", onOneLine(title).padEnd(36))} ${onOneLine(outcome)}`;
   const rows = results.map((result, i) => rowOf(result, results[i - 1]?.phase));
-  return [heading, ...(details === undefined ? [] : [wrapped(onOneLine(details), " ", "  ")]), ...rows].join("\n");
+  return [heading, ...(details === undefined ? [] : [wrapped(onOneLine(details), "  ", "  ")]), ...rows].join("\n");
 }
 
 function rowOf({ eventId, what, value, phase }: Result, before: Phase | undefined): string {
