@@ -3,7 +3,7 @@
  */
 import type { PruneQuery } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
-import type { Database } from "./database.ts";
+import { limitMax, type Database } from "./database.ts";
 import { prepareRemoveHistory } from "./history.ts";
 import { firstEnded } from "./schema.ts";
 
@@ -24,6 +24,20 @@ export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
     UNION ALL
     SELECT i.key, depth + 1 FROM tree CROSS JOIN instances i ON i.parent = tree.key
     ORDER BY 2)`;
+
+/** A page of roots that ended before a time, after the last one of the page before. */
+interface EndedRoots {
+  readonly before: number;
+  readonly endedAt: number;
+  readonly key: number;
+  readonly max: number;
+}
+
+interface EndedRoot {
+  readonly key: number;
+  readonly id: string;
+  readonly endedAt: number;
+}
 
 interface TreeRow {
   readonly key: number;
@@ -131,11 +145,11 @@ function preparePrune(
   db: Database,
   removeTree: (rootId: string, force: boolean, change: ChangeSet) => boolean,
 ): AdminWrites["prune"] {
-  const endedRoots = db
-    .prepare<[number], string>(
-      "SELECT id FROM instances WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < ? ORDER BY ended_at",
-    )
-    .pluck();
+  const endedRoots = db.prepare<[EndedRoots], EndedRoot>(
+    `SELECT key, id, ended_at AS endedAt FROM instances
+     WHERE ended_at IS NOT NULL AND parent IS NULL AND ended_at < :before AND (ended_at, key) > (:endedAt, :key)
+     ORDER BY ended_at, key ${limitMax}`,
+  );
   const oldExecutions = db.prepare<[number], { instance: number; execution: number }>(
     `SELECT e.instance, e.execution FROM executions e CROSS JOIN instances i ON i.key = e.instance
      WHERE e.execution <= i.execution - ?`,
@@ -143,12 +157,15 @@ function preparePrune(
   const removeHistory = prepareRemoveHistory(db);
   const removeExecution = db.prepare<[number, number]>("DELETE FROM executions WHERE instance = ? AND execution = ?");
 
-  const pruneTrees = db.transaction((endedBefore: number, limit: number, change: ChangeSet) => {
+  const pruneTrees = db.transaction((before: number, limit: number, change: ChangeSet) => {
     let trees = 0;
-    if (limit <= 0) return trees;
-    // A tree in which something still runs (a child that was abandoned) is left alone until that has ended too.
-    for (const id of endedRoots.all(endedBefore)) {
-      if (removeTree(id, false, change) && ++trees >= limit) break;
+    let last = { key: 0, endedAt: Number.MIN_SAFE_INTEGER };
+    while (trees < limit) {
+      const page = endedRoots.all({ before, max: limit, key: last.key, endedAt: last.endedAt });
+      // A tree in which something still runs (a child that was abandoned) is left alone until that has ended too.
+      for (const { id } of page) if (trees < limit && removeTree(id, false, change)) trees++;
+      if (page.length < limit) break;
+      last = page[page.length - 1]!;
     }
     return trees;
   });

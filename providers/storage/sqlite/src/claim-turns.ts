@@ -37,8 +37,8 @@ interface InstanceRow {
   readonly unsettled: number;
 }
 
-/** The key of a timer in a claim; keys of messages are numbers. */
-export function timerKey(timer: Pick<TimerRow, "execution" | "event_id">): string {
+/** The key of a timer in a claim, as `consumed` gives it back. Keys of messages are numbers. */
+function timerKey(timer: Pick<TimerRow, "execution" | "event_id">): string {
   return `${timer.execution}.${timer.event_id}`;
 }
 
@@ -80,6 +80,7 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
   const own = db.prepare<[WorkerKey, number]>("UPDATE instances SET owner = ?, attempts = attempts + 1 WHERE key = ?");
 
   return readThenWrite(db, (claim: TurnClaim) => {
+    if (claim.max <= 0) return [];
     if (registered.get(claim.worker) === undefined) return []; // nobody would ever release what it took
     const binding: ClaimBinding = {
       worker: claim.worker,

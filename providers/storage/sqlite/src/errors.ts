@@ -16,7 +16,7 @@ const reasons: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** The error code of SQLite, where `error` has one. Extended codes begin with the plain ones. */
-export function sqliteCode(error: unknown): string | undefined {
+function sqliteCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === "string" && code.startsWith("SQLITE_") ? code : undefined;
 }

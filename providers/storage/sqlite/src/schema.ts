@@ -3,8 +3,8 @@
  * next step, and `PRAGMA user_version` counts those that a file has had.
  *
  * Every index is paid for on the hot path, so each names the statement that cannot do without it. The columns an
- * ordinary turn writes (`last_event_id`, `last_chunk`, `unsettled`, `attempts`, `blocked`, `updated_at`) are in no index that
- * holds owned instances.
+ * ordinary turn writes (`last_event_id`, `last_chunk`, `unsettled`, `attempts`, `blocked`, `updated_at`) are in no index
+ * that holds owned instances.
  */
 
 /** Marks a file as ours in its header: "Stet" in ASCII. */
