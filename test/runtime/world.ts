@@ -92,3 +92,10 @@ export function causes(error: StetError): string[] {
   for (let cause: unknown = error.cause; isStetError(cause); cause = cause.cause) codes.push(cause.code);
   return codes;
 }
+
+/** All that an iterator yields until it ends. */
+export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const collected: Item[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}

@@ -245,11 +245,11 @@ export class Client implements OrchestrationClient {
     const { codec, clock } = this.#means;
     const handle = this.instance(instanceId);
     const { name, customStatus } = await handle.status();
-    const state = await handle.state();
+    const state = Object.entries(await handle.state()).map(([key, value]) => ({ key, value }));
     const [first] = await handle.history();
     const { input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
     const carried = {
-      ...(Object.keys(state).length > 0 && { state }),
+      ...(state.length > 0 && { state }),
       ...(customStatus !== undefined && { status: customStatus }),
     };
     const start: StartMessage = {
