@@ -293,6 +293,9 @@ export class LlmOutputError extends StetError {
 /** Causes deeper than this are cut: enough to see why, too little to fill a history. */
 const deepestCause = 5;
 
+/** More errors than this in one `AggregateError` are cut, for the same reason. */
+const mostGathered = 20;
+
 /** Anything thrown, as data. Codes, causes and retryability of any error survive; the stack does not. */
 export function toFailure(thrown: unknown, depth = 0): Failure {
   if (typeof thrown !== "object" || thrown === null) {
@@ -300,7 +303,7 @@ export function toFailure(thrown: unknown, depth = 0): Failure {
   }
   const error = thrown as Partial<StetError>;
   const cause = depth < deepestCause && error.cause !== undefined ? toFailure(error.cause, depth + 1) : undefined;
-  const details = carried(error.details);
+  const details = carried(error.details) ?? (depth < deepestCause ? gathered(thrown, depth) : undefined);
   return {
     name: typeof error.name === "string" && error.name !== "" ? error.name : "Error",
     message: typeof error.message === "string" ? error.message : "an object without a message",
@@ -311,6 +314,13 @@ export function toFailure(thrown: unknown, depth = 0): Failure {
   };
 }
 
+/** The errors that an `AggregateError` stands for, so that `Promise.any` loses none of its reasons. */
+function gathered(thrown: object, depth: number): Payload | undefined {
+  const { name, errors } = thrown as Partial<AggregateError>;
+  if (name !== "AggregateError" || !Array.isArray(errors)) return undefined;
+  return carried({ errors: errors.slice(0, mostGathered).map((error) => toFailure(error, depth + 1)) });
+}
+
 /** Details of foreign errors may be anything; only what JSON carries whole is kept. */
 function carried(details: unknown): Payload | undefined {
   if (details === undefined) return undefined;
@@ -319,6 +329,11 @@ function carried(details: unknown): Payload | undefined {
   } catch {
     return undefined; // cyclic or exotic details of somebody else's error are not worth failing for
   }
+}
+
+/** Anything thrown, as an error of the family. */
+export function asStetError(thrown: unknown): StetError {
+  return isStetError(thrown) ? thrown : fromFailure(toFailure(thrown));
 }
 
 /** The error that a failure was, of the same class where it is one of the family. */
