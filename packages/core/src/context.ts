@@ -141,7 +141,10 @@ export interface OrchestrationContext extends LlmOperations {
   /** True while recorded history is being replayed. Only for diagnostics: branching on it is nondeterminism. */
   readonly isReplaying: boolean;
 
-  /** Runs an activity. Rejects with `ActivityError` when it failed for good. */
+  /**
+   * Runs an activity. Rejects with `ActivityError` when it failed for good, and with `OutcomeUnknownError` when it is
+   * irreversible and may have happened.
+   */
   activity<Input, Output>(
     activity: Activity<Input, Output>,
     ...rest: CallArguments<Input, ActivityCallOptions>
@@ -269,5 +272,6 @@ export interface OrchestrationClient {
   ): Promise<InstanceHandle<Output>>;
 
   /** A handle of an instance that may or may not exist. */
-  instance<Output = unknown>(instanceId: string, orchestration?: AnyOrchestration): InstanceHandle<Output>;
+  instance<Input, Output>(instanceId: string, orchestration: Orchestration<Input, Output>): InstanceHandle<Output>;
+  instance<Output = unknown>(instanceId: string): InstanceHandle<Output>;
 }

@@ -8,7 +8,7 @@
  * Two feeds exist. `HistoryFeed` (`replay.ts`) delivers recorded events and compares requests with recorded ones.
  * `TurnFeed` (`turn.ts`) is the present: it makes events of messages and of requests.
  */
-import { DeterminismError, isStetError, type StetError } from "./errors.ts";
+import { asStetError, DeterminismError, type StetError } from "./errors.ts";
 import type { ClosingBody, DeliveryBody, Recorded, RequestBody } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { Operation } from "./operation.ts";
@@ -75,8 +75,7 @@ export class Course {
     try {
       return step();
     } catch (error) {
-      if (!isStetError(error)) throw error;
-      this.failure = error;
+      this.failure = asStetError(error); // whatever went wrong, it is this instance's trouble and nobody else's
       return false;
     }
   }

@@ -2,14 +2,7 @@
  * Brings executions to life from the store: reads history, replays it, and finds out what was running when the owner
  * before lost it.
  */
-import {
-  HistoryCorruptError,
-  isStetError,
-  NondeterminismError,
-  type StetError,
-  toFailure,
-  fromFailure,
-} from "./errors.ts";
+import { HistoryCorruptError, isStetError, NondeterminismError, type StetError, asStetError } from "./errors.ts";
 import type { HistoryEvent, OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import type { StartMessage } from "./messages.ts";
@@ -177,8 +170,4 @@ export class ExecutionLoader {
 
 function isWork(kind: string): boolean {
   return kind === "ActivityScheduled" || kind === "LlmRequested";
-}
-
-function asStetError(error: unknown): StetError {
-  return isStetError(error) ? error : fromFailure(toFailure(error));
 }

@@ -58,7 +58,14 @@ export * from "./errors.ts";
 
 // History
 export * from "./events.ts";
-export type { AnswerBody, AnswerMessage, Message, StartMessage, WorkItem } from "./messages.ts";
+export {
+  type AnswerBody,
+  type AnswerMessage,
+  idempotencyKeyOf,
+  type Message,
+  type StartMessage,
+  type WorkItem,
+} from "./messages.ts";
 export { canonicalHash, canonicalJson, type Payload, samePayload } from "./payload.ts";
 export type * from "./llm/conversation.ts";
 

@@ -3,7 +3,7 @@
  * over from the dead, and gives everything back when it is shut down.
  */
 import { Client, deadAfterMs } from "./client.ts";
-import type { AnyActivity, AnyOrchestration, OrchestrationClient } from "./context.ts";
+import type { AnyActivity, AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
 import { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
 import { ownershipDiagnostics } from "./diagnostics.ts";
 import { durationMs, type Duration } from "./duration.ts";
@@ -196,7 +196,9 @@ export class Runtime {
   };
 
   /** A handle of an instance by its id. */
-  instance<Output = unknown>(instanceId: string): InstanceHandle<Output> {
+  instance<Input, Output>(instanceId: string, orchestration: Orchestration<Input, Output>): InstanceHandle<Output>;
+  instance<Output = unknown>(instanceId: string): InstanceHandle<Output>;
+  instance<Output>(instanceId: string): InstanceHandle<Output> {
     return this.client.instance<Output>(instanceId);
   }
 

@@ -12,7 +12,7 @@
 import { turnDiagnostics } from "./diagnostics.ts";
 import { effectiveOptions } from "./activity-runner.ts";
 import { advance, Course } from "./course.ts";
-import { DeterminismError, type StetError, toFailure } from "./errors.ts";
+import { asStetError, DeterminismError, type StetError, toFailure } from "./errors.ts";
 import type { ActivityScheduled, LlmRequested, OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
@@ -326,7 +326,7 @@ export class TurnDispatcher {
       }
       only.course.failure = holdsTheLoop(only.owned);
     }
-    const commits = turns.map((turn) => this.#commit(turn, at));
+    const commits = turns.map((turn) => this.#commitOrBlock(turn, at));
     const { storage, worker, patience } = this.#environment;
     const outcomes = await patience.until("commit turns", () =>
       storage.commitTurns(
@@ -368,6 +368,16 @@ export class TurnDispatcher {
   #totalTimeoutMs(request: ActivityScheduled): number | undefined {
     const definition = this.#environment.registry.activity(request.name);
     return (definition === undefined ? request.options : effectiveOptions(definition, request))?.totalTimeoutMs;
+  }
+
+  /** What goes wrong with one instance is not the trouble of its batch. */
+  #commitOrBlock(turn: Turn, at: number): Done {
+    try {
+      return this.#commit(turn, at);
+    } catch (error) {
+      turn.course.failure = asStetError(error);
+      return this.#commit(turn, at);
+    }
   }
 
   #commit(turn: Turn, at: number): Done {
