@@ -56,8 +56,11 @@ test("Promise.all fails with the first failure of history, and what still runs i
   ]);
 });
 
-test("Promise.all over an empty list, and over values, needs no wait", async () => {
-  const none = orchestration("none", async () => [await Promise.all([]), await Promise.all([1, 2])]);
+test("Promise.all over an empty list, and over settled promises, needs no wait", async () => {
+  const none = orchestration("none", async () => [
+    await Promise.all([]),
+    await Promise.all([Promise.resolve(1), Promise.resolve(2)]),
+  ]);
 
   assert.deepEqual(outputOf(await bothWays(none, [[start()]])), [[], [1, 2]]);
 });

@@ -62,10 +62,14 @@ export function answers(answer: DeliveryBody["kind"], request: RequestBody["kind
 
 /** The line of user code that made the call: the first frame outside this package. */
 export function callSite(): string | undefined {
-  const here = import.meta.url.slice(0, import.meta.url.lastIndexOf("/"));
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 30;
-  const frames = new Error().stack?.split("\n").slice(1) ?? [];
+  const [own, ...frames] = new Error().stack?.split("\n").slice(1) ?? [];
   Error.stackTraceLimit = limit;
+  const here = folderOf(own ?? ""); // as stack traces name it: a URL, a path, or what a source map says
   return frames.find((frame) => !frame.includes(here) && !/node:|<anonymous>\)/.test(frame))?.trim();
+}
+
+function folderOf(frame: string): string {
+  return /\((.*)[\\/][^\\/]*$/.exec(frame)?.[1] ?? "operation.ts";
 }

@@ -225,15 +225,8 @@ function addressed(message: TestMessage, execution: Execution): Message {
   return message;
 }
 
-function reported(effects: TurnEffects): ReportedEffects {
-  const { work, timers, waits, state } = effects;
-  return {
-    ...effects,
-    work: new Map(work),
-    timers: new Map(timers),
-    waits: new Map(waits),
-    state: new Map(state),
-  };
+function reported({ work, timers, waits, state, ...others }: TurnEffects): ReportedEffects {
+  return { ...others, work: new Map(work), timers: new Map(timers), waits: new Map(waits), state: new Map(state) };
 }
 
 function statusOf(closing: ClosingBody | undefined): TurnReport["status"] {

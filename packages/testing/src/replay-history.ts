@@ -2,7 +2,14 @@
  * Replaying recorded histories against code: does what was recorded still fit what is written?
  */
 import type { AnyOrchestration, HistoryEvent, Logger, StetError } from "@stet/core";
-import { Execution, enterGuarded, installDeterminismGuard, type PromptDrift, replay } from "@stet/core/internal";
+import {
+  defaultPayloadLimit,
+  Execution,
+  enterGuarded,
+  installDeterminismGuard,
+  type PromptDrift,
+  replay,
+} from "@stet/core/internal";
 
 /** What a replay found. */
 export interface ReplayReport {
@@ -19,6 +26,8 @@ export interface ReplayOptions {
   readonly instanceId?: string;
   readonly rootId?: string;
   readonly execution?: number;
+  /** The limit that the runtime had: a payload above it is refused where the call is made. @default 4 MiB */
+  readonly payloadLimit?: number;
   /** Takes a changed prompt for a difference. */
   readonly promptDrift?: "report" | "error";
 }
@@ -49,7 +58,7 @@ export async function replayHistory(
       { instanceId, rootId, execution: number },
       {
         logger: silent,
-        payloadLimit: Infinity,
+        payloadLimit: options.payloadLimit ?? defaultPayloadLimit,
         maxRequestsPerDelivery: Infinity,
         enter: enterGuarded,
         traceRequests: true,

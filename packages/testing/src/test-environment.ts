@@ -176,7 +176,13 @@ export class TestEnvironment {
       if (started?.kind !== "OrchestrationStarted" || events.length === 1) continue;
       const definition = registry.orchestration(started.name, started.version);
       if (definition === undefined) continue;
-      const { failure } = await replayHistory(definition, events, { instanceId, rootId, execution });
+      const { payloadLimit } = this.#options;
+      const { failure } = await replayHistory(definition, events, {
+        instanceId,
+        rootId,
+        execution,
+        ...(payloadLimit !== undefined && { payloadLimit }),
+      });
       if (failure !== undefined) failures.push(failure.message);
     }
     return failures;
