@@ -336,7 +336,6 @@ export interface LlmFailed {
   readonly attempts?: number;
 }
 
-/** The code gave a model call up. */
 /**
  * The last answer that a question may have was refused: the operation rejects with `LlmOutputError`. Answers refused
  * before that are named by `refines` of the question that asked again; all others were accepted.
@@ -347,6 +346,7 @@ export interface LlmAnswerRefused {
   readonly problem: string;
 }
 
+/** The code gave a model call up. */
 export interface LlmCancelled {
   readonly kind: "LlmCancelled";
   readonly source: number;
