@@ -7,7 +7,8 @@
 // typedoc would need an older TypeScript beside ours. What it would do here fits in this file.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, posix, relative } from "node:path";
 import { parseSync } from "oxc-parser";
 import { root } from "./install.mjs";
@@ -16,8 +17,10 @@ const pagesFolder = join(root, "docs/api");
 const [mode] = process.argv.slice(2);
 const origin = "Made by `npm run docs:api` from the declarations and their comments. Edit those.";
 
-build();
+const emitted = mkdtempSync(join(tmpdir(), "stet-api-"));
+emitDeclarations();
 const packages = readPackages();
+rmSync(emitted, { recursive: true });
 if (mode === "--names")
   console.log(JSON.stringify(packages.map(({ name, groups }) => ({ name, exports: namesOf(groups) }))));
 else {
@@ -29,12 +32,24 @@ else {
   }
 }
 
-/** Brings the declarations up to date. */
-function build() {
-  const folders = packageFolders().map((folder) => join(root, folder));
-  execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-b", ...folders], {
-    stdio: "inherit",
-  });
+/** Emits the declarations as they are now, whether or not everything type-checks. */
+function emitDeclarations() {
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  const flags = [
+    "--noCheck",
+    "--declaration",
+    "--emitDeclarationOnly",
+    "--declarationMap",
+    "false",
+    "--composite",
+    "false",
+  ];
+  for (const folder of packageFolders()) {
+    const project = ["-p", join(root, folder), "--incremental", "false", "--tsBuildInfoFile", "null"];
+    execFileSync(process.execPath, [tsc, ...project, ...flags, "--outDir", join(emitted, folder)], {
+      stdio: "inherit",
+    });
+  }
 }
 
 function packageFolders() {
@@ -66,19 +81,20 @@ function readGroups(folder) {
 function exportedBy(statement, folder) {
   const declared = readDeclarations(folder, statement.source.value);
   if (statement.type === "ExportAllDeclaration") return [...declared.values()];
-  return statement.specifiers.map(({ local }) => {
+  return statement.specifiers.map(({ local, exportKind }) => {
     const declaration = declared.get(local.name);
     if (declaration === undefined)
       throw new Error(`Expected ${statement.source.value} of ${folder} to declare ${local.name}`);
-    return declaration;
+    const isType = declaration.isType || exportKind === "type" || statement.exportKind === "type";
+    return { ...declaration, isType };
   });
 }
 
 /** What a module declares for export, by name: comment and text of each declaration, overloads together. */
 function readDeclarations(folder, module) {
-  const file = posix.join(folder, "dist", module.replace(/\.ts$/, ".d.ts"));
-  const source = readFileSync(join(root, file), "utf8");
-  const { program, comments } = parseSync(file, source);
+  const file = posix.join(folder, "src", module);
+  const source = readFileSync(join(emitted, folder, module.replace(/\.ts$/, ".d.ts")), "utf8");
+  const { program, comments } = parseSync(file.replace(/\.ts$/, ".d.ts"), source);
   const declarations = new Map();
   for (const statement of program.body) {
     if (statement.type !== "ExportNamedDeclaration" || statement.declaration === null) continue;
