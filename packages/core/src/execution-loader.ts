@@ -3,9 +3,10 @@
  * before lost it.
  */
 import { HistoryCorruptError, isStetError, NondeterminismError, type StetError, asStetError } from "./errors.ts";
-import type { HistoryEvent, OrchestrationStarted, Recorded } from "./events.ts";
+import type { HistoryEvent, OrchestrationStarted, Recorded, RequestBody } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import type { StartMessage } from "./messages.ts";
+import { Operation } from "./operation.ts";
 import type { Patience } from "./patience.ts";
 import type { Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
@@ -63,12 +64,17 @@ export class ExecutionLoader {
     return loaded;
   }
 
-  /** An execution of the recorded start that only serves to end the instance. */
-  async failing(turn: ClaimedTurn): Promise<Execution | undefined> {
+  /** An execution that stands where history ends although its code never ran, to be ended without it. */
+  async loadWithoutCode(turn: ClaimedTurn): Promise<Execution> {
     const events = await this.#readHistory(turn);
     const execution = this.#newExecution(turn, events, []);
     execution.started = events[0] as Recorded & OrchestrationStarted;
     execution.lastEventId = turn.lastEventId;
+    for (const event of events) {
+      if (isWork(event.kind) || event.kind === "SubOrchestrationScheduled") {
+        execution.pending.set(event.id, new Operation(event as RequestBody));
+      } else if ("source" in event) execution.pending.delete(event.source);
+    }
     return execution;
   }
 

@@ -101,6 +101,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
 
   async terminate(reason = "terminated by a client"): Promise<void> {
     await this.#send({ kind: "OrchestrationTerminated", reason });
+    await this.#means.storage.admin.unblock([this.instanceId]); // a blocked one must be claimed to be ended
   }
 
   async history(execution?: number): Promise<HistoryEvent[]> {

@@ -55,6 +55,11 @@ export class Patience {
     });
   }
 
+  /** Whether waiting has ended: then what was not done may still be possible for others. */
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
   /** Ends all waiting. */
   stop(): void {
     this.#stopped = true;

@@ -11,30 +11,26 @@
  */
 import { turnDiagnostics } from "./diagnostics.ts";
 import { effectiveOptions } from "./activity-runner.ts";
+import { BlockedInstances } from "./blocked-instances.ts";
 import { advance, Course } from "./course.ts";
-import { asStetError, DeterminismError, type StetError, toFailure } from "./errors.ts";
-import type { ActivityScheduled, LlmRequested, OrchestrationStarted, Recorded } from "./events.ts";
+import { asStetError, type StetError } from "./errors.ts";
+import type { ActivityScheduled, OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
-import { type AnswerBody, idempotencyKeyOf, type Message, type WorkItem } from "./messages.ts";
+import { readInbox } from "./inbox.ts";
+import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts";
+import { type Owned, OwnedExecutions } from "./owned-executions.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
-import type {
-  ClaimedTurn,
-  CommitOutcome,
-  InstanceKey,
-  OutgoingWork,
-  StorageProvider,
-  StoredMessage,
-  TurnCommit,
-  WorkerKey,
-} from "./storage.ts";
+import type { ClaimedTurn, CommitOutcome, InstanceKey, StorageProvider, TurnCommit, WorkerKey } from "./storage.ts";
 import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed } from "./turn.ts";
-import { blockOf, commitOf } from "./turn-commit.ts";
+import { commitOf } from "./turn-commit.ts";
 import type { Watchdog } from "./watchdog.ts";
+import { holdsTheLoop, hop, nextMacrotask, WatchedHop } from "./watched-hop.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
+import { noWork, placeWork } from "./work-placement.ts";
 
 /** Most instances in one batch, and most messages in one claim. */
 const batchSize = 512;
@@ -45,10 +41,6 @@ const mostAnswers = 1_000;
 
 /** A turn that was claimed this often without a commit takes its worker down with it each time. */
 const mostAttempts = 5;
-
-/** The engine's own timer, taken before any guard wraps it. */
-const nextMacrotask = setImmediate;
-const hop = (): Promise<void> => new Promise((resolve) => nextMacrotask(resolve));
 
 /** What the dispatcher is given. */
 export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceRequests"> {
@@ -72,21 +64,6 @@ export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceReques
   readonly watchdog: Watchdog | undefined;
 }
 
-/** An instance that this worker owns. */
-interface Owned {
-  readonly key: InstanceKey;
-  readonly instanceId: string;
-  readonly rootId: string;
-  execution: Execution;
-  lastEventId: number;
-  /** The recorded start of an execution whose code has not run yet. */
-  unrun: (Recorded & OrchestrationStarted) | undefined;
-  /** Requests whose work runs here without a row. */
-  readonly held: Set<number>;
-  /** Answers found here that no turn has taken yet. */
-  readonly arrived: AnswerBody[];
-}
-
 /** An instance in a batch. */
 interface Entry {
   readonly owned: Owned;
@@ -98,24 +75,22 @@ interface Entry {
 /** See the head of the file. */
 export class TurnDispatcher {
   readonly #environment: TurnEnvironment;
+  readonly #watched: WatchedHop;
   readonly #loader: ExecutionLoader;
-  /** In the order of their last turn, oldest first. */
-  readonly #owned = new Map<string, Owned>();
-  readonly #ready = new Set<Owned>();
+  readonly #blocked: BlockedInstances;
+  readonly #owned = new OwnedExecutions((...answers) => void this.#sendToInbox(...answers));
   #claimSignalled = false;
   #scheduled = false;
   #pumping: Promise<void> | undefined;
   #stopped = false;
-  /** Who is running, for the watchdog to name. */
-  #running = "";
-  /** Whether code was broken off since this was looked at last. */
-  #brokenOff = false;
   /** After code was broken off instances run one by one, until it is known whose code it was. */
   #cautious = false;
 
   constructor(environment: TurnEnvironment) {
     this.#environment = environment;
-    this.#loader = new ExecutionLoader(environment, this.#hop);
+    this.#watched = new WatchedHop(environment.watchdog);
+    this.#loader = new ExecutionLoader(environment, this.#watched.hop);
+    this.#blocked = new BlockedInstances(environment, this.#loader);
   }
 
   /** There may be messages in the store. */
@@ -126,18 +101,12 @@ export class TurnDispatcher {
 
   /** Brings home an answer that was found in this worker (T3). */
   deliver(instanceId: string, execution: number, answer: AnswerBody): void {
-    const owned = this.#owned.get(instanceId);
-    if (owned?.execution.execution === execution && owned.held.has(answer.source)) {
-      owned.arrived.push(answer);
-      this.#ready.add(owned);
-      this.#schedule();
-    } else void this.#sendToInbox(instanceId, execution, [answer]);
+    if (this.#owned.deliver(instanceId, execution, answer)) this.#schedule();
   }
 
   /** A request that was held here has a row now. */
   release(instanceId: string, execution: number, eventId: number): void {
-    const owned = this.#owned.get(instanceId);
-    if (owned?.execution.execution === execution) owned.held.delete(eventId);
+    this.#owned.release(instanceId, execution, eventId);
   }
 
   get isIdle(): boolean {
@@ -151,7 +120,7 @@ export class TurnDispatcher {
 
   /** Forgets all executions, as another registration begins. Answers that were found go to the inboxes (T3). */
   forget(): void {
-    for (const owned of [...this.#owned.values()]) this.#forgetOwned(owned);
+    this.#owned.forgetAll();
   }
 
   /** Gives executions without work here back to the store, as eviction would. */
@@ -175,14 +144,14 @@ export class TurnDispatcher {
       this.#scheduled = false;
       this.#pumping = this.#pump().finally(() => {
         this.#pumping = undefined;
-        if (this.#claimSignalled || this.#ready.size > 0) this.#schedule();
+        if (this.#claimSignalled || this.#owned.ready.size > 0) this.#schedule();
         if (this.isIdle) this.#environment.onIdle();
       });
     });
   }
 
   async #pump(): Promise<void> {
-    while (!this.#stopped && (this.#claimSignalled || this.#ready.size > 0)) {
+    while (!this.#stopped && (this.#claimSignalled || this.#owned.ready.size > 0)) {
       const claimed = this.#claimSignalled ? await this.#claim() : [];
       const oneByOne = this.#cautious && claimed.length > 0;
       const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
@@ -194,22 +163,6 @@ export class TurnDispatcher {
       }
       if (this.#owned.size > this.#environment.cacheSize) await this.#evict(this.#environment.cacheSize);
     }
-  }
-
-  /** Lets all code run until it waits, under the eyes of the watchdog. */
-  readonly #hop = async (): Promise<void> => {
-    const { watchdog } = this.#environment;
-    if (watchdog === undefined) return hop();
-    watchdog.begin(this.#running);
-    await hop();
-    if (watchdog.end()) this.#brokenOff = true;
-  };
-
-  /** Whether code was broken off since this was asked last: then no execution of the batch can be trusted. */
-  #wasBrokenOff(): boolean {
-    const brokenOff = this.#brokenOff;
-    this.#brokenOff = false;
-    return brokenOff;
   }
 
   /** It was one of several: they are given back and run one by one. */
@@ -244,68 +197,58 @@ export class TurnDispatcher {
     }
     entries.push(...(await this.#load(unloaded)));
     const batched = new Set(entries.map(({ owned }) => owned));
-    for (const owned of this.#ready) {
+    for (const owned of this.#owned.ready) {
       if (entries.length >= size) break;
       if (batched.has(owned)) continue;
-      if (owned.arrived.length === 0) this.#ready.delete(owned);
       entries.push({ owned, incoming: this.#takeArrived(owned), lost: [] });
     }
     return entries;
   }
 
   #takeArrived(owned: Owned): Incoming[] {
-    const taken = owned.arrived.splice(0, mostAnswers);
-    if (owned.arrived.length === 0) this.#ready.delete(owned);
-    return taken.map((message) => ({ message }));
+    return this.#owned.takeArrived(owned, mostAnswers).map((message) => ({ message }));
   }
 
   /** Brings executions to life that are not here. What cannot be brought to life is blocked. */
   async #load(turns: readonly ClaimedTurn[]): Promise<Entry[]> {
     const entries: Entry[] = [];
     const doomed = turns.filter((turn) => turn.attempts > mostAttempts);
-    for (const turn of doomed) await this.#block(turn, this.#loader.crashLoop(turn));
+    for (const turn of doomed) await this.#blocked.block(turn, this.#loader.crashLoop(turn));
     const loadable = turns.filter((turn) => turn.attempts <= mostAttempts);
     const incomings = new Map<ClaimedTurn, readonly Incoming[]>();
     for (const turn of loadable) {
       const incoming = await this.#incoming(turn);
       if (incoming !== undefined) incomings.set(turn, incoming);
     }
-    this.#running = loadable[0]?.instanceId ?? "";
+    this.#watched.running = loadable[0]?.instanceId ?? "";
     const loaded = await this.#loader.load(incomings);
-    if (this.#wasBrokenOff()) {
+    if (this.#watched.wasBrokenOff()) {
       const [only, ...others] = loadable;
-      if (only !== undefined && others.length === 0) await this.#block(only, holdsTheLoop(only));
+      if (only !== undefined && others.length === 0) await this.#blocked.block(only, holdsTheLoop(only));
       else await this.#suspect(loadable.map(({ key }) => key));
       return [];
     }
     for (const { turn, execution, unrun, lost, failure } of loaded) {
       if (execution === undefined) {
-        await this.#refuse(turn, failure);
+        await this.#blocked.refuse(turn, failure, incomings.get(turn) ?? []);
         continue;
       }
       const { key, instanceId, rootId, lastEventId } = turn;
-      const before = this.#owned.get(instanceId);
-      if (before !== undefined) this.#forgetOwned(before);
       const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, held: new Set(), arrived: [] };
-      this.#owned.set(instanceId, owned);
+      this.#owned.add(owned);
       entries.push({ owned, incoming: incomings.get(turn) ?? [], lost });
     }
     return entries;
   }
 
-  /** The messages of a claim in the order of their time; undefined when one cannot be read and the instance is blocked. */
+  /** The messages of a claim; undefined when one cannot be read and the instance is blocked. */
   async #incoming(turn: ClaimedTurn): Promise<Incoming[] | undefined> {
-    const { storage, codec, patience } = this.#environment;
-    const stored = inOrder(turn.messages);
-    const source = async (digests: readonly string[]) =>
-      (await patience.read("read payloads", () => storage.readPayloads(turn.rootId, digests))) ?? [];
     try {
-      const what = `a message to instance ${turn.instanceId}`;
-      const texts = stored.map(({ body }) => body);
-      const messages = await codec.decode<Message>(texts, turn.instanceId, source, what);
-      return messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key }));
+      return await readInbox(turn, this.#environment);
     } catch (error) {
-      await this.#block(turn, error);
+      await this.#blocked.block(turn, error);
+      const owned = this.#owned.get(turn.instanceId);
+      if (owned !== undefined) this.#owned.forget(owned);
       return undefined;
     }
   }
@@ -313,12 +256,12 @@ export class TurnDispatcher {
   async #run(entries: readonly Entry[]): Promise<void> {
     const at = this.#environment.clock.now();
     const turns = entries.map((entry) => this.#turn(entry, at));
-    this.#running = entries[0]?.owned.instanceId ?? "";
+    this.#watched.running = entries[0]?.owned.instanceId ?? "";
     await advance(
       turns.map(({ course }) => course),
-      this.#hop,
+      this.#watched.hop,
     );
-    if (this.#wasBrokenOff()) {
+    if (this.#watched.wasBrokenOff()) {
       const [only, ...others] = turns;
       if (only === undefined || others.length > 0) {
         for (const { owned, feed } of turns) this.#drop(owned, feed);
@@ -381,19 +324,20 @@ export class TurnDispatcher {
   }
 
   #commit(turn: Turn, at: number): Done {
-    const { owned, course, feed, sink } = turn;
+    const { owned, course, feed, sink, lost } = turn;
     const { execution, key, lastEventId } = owned;
     const position = { key, execution: execution.execution, lastEventId };
     if (course.failure !== undefined) {
-      const { buildId, codec } = this.#environment;
-      const commit = blockOf(position, codec.encode(toFailure(course.failure), owned.rootId), buildId, at);
+      const commit = this.#blocked.commitOf(position, owned.rootId, course.failure, at);
       return { turn, commit, starts: [], blocked: course.failure };
     }
     feed.finish(execution);
     for (const { source } of feed.localAnswers) owned.held.delete(source);
     for (const source of feed.effects.cancelledWork) owned.held.delete(source);
     const over = feed.closing !== undefined;
-    const { starts, rows } = over ? noWork : this.#placeWork(turn, at);
+    const { starts, rows } = over
+      ? noWork
+      : placeWork({ owned, effects: feed.effects, lost, sink, at }, this.#environment.work);
     const continues = feed.nextStart !== undefined && this.#canRun(feed.nextStart.event);
     const commit = commitOf(position, execution, feed, {
       at,
@@ -404,30 +348,6 @@ export class TurnDispatcher {
       keep: over ? continues : true,
     });
     return { turn, commit, starts };
-  }
-
-  /** Which new requests run here and which get a row; requests whose earlier run was lost get one that counts it. */
-  #placeWork(
-    { owned, feed, sink, lost }: Turn,
-    at: number,
-  ): { readonly starts: readonly WorkItem[]; readonly rows: OutgoingWork[] } {
-    const { work } = this.#environment;
-    const starts: WorkItem[] = [];
-    const rows: OutgoingWork[] = [];
-    for (const [eventId, request] of feed.effects.work) {
-      const item = itemOf(owned, eventId, request, at);
-      if (work.holdsItself(request)) {
-        owned.held.add(eventId);
-        starts.push(item);
-      } else rows.push(work.outgoing(item, 0, sink));
-    }
-    for (const eventId of lost) {
-      const body = owned.execution.pending.get(eventId)?.body;
-      if (body?.kind === "ActivityScheduled" || body?.kind === "LlmRequested") {
-        rows.push(work.outgoing(itemOf(owned, eventId, body, at), 1, sink));
-      }
-    }
-    return { starts, rows };
   }
 
   #canRun({ name, version }: OrchestrationStarted): boolean {
@@ -445,7 +365,7 @@ export class TurnDispatcher {
       outcome: blocked !== undefined ? "blocked" : (outcome ?? "notOwner"),
     }));
     if (outcome !== "committed" || blocked !== undefined) {
-      if (blocked !== undefined) this.#reportBlocked(owned, blocked);
+      if (blocked !== undefined) this.#blocked.report(owned.instanceId, blocked);
       return this.#drop(owned, feed);
     }
     const { instanceId, execution } = owned;
@@ -459,11 +379,10 @@ export class TurnDispatcher {
     if (feed.nextStart !== undefined) {
       if (feed.consumed.length < turn.messages) this.#claimSignalled = true; // the rest is for the next execution
       this.#continueAsNew(owned, feed.nextStart.event);
-    } else if (feed.closing !== undefined) this.#owned.delete(instanceId);
+    } else if (feed.closing !== undefined) this.#owned.remove(owned);
     else {
       owned.lastEventId = execution.lastEventId;
-      this.#owned.delete(instanceId);
-      this.#owned.set(instanceId, owned);
+      this.#owned.touch(owned);
       for (const item of starts) work.start(item, owned.key);
     }
   }
@@ -472,7 +391,7 @@ export class TurnDispatcher {
     const { registry } = this.#environment;
     const definition = registry.orchestration(start.name, start.version);
     if (definition === undefined) {
-      this.#owned.delete(owned.instanceId);
+      this.#owned.remove(owned);
       return;
     }
     const header = { instanceId: owned.instanceId, rootId: owned.rootId, execution: owned.execution.execution + 1 };
@@ -482,20 +401,13 @@ export class TurnDispatcher {
     owned.unrun = start;
     owned.held.clear();
     owned.arrived.length = 0;
-    this.#ready.add(owned);
+    this.#owned.makeReady(owned);
   }
 
   /** What this turn took from this worker and could not commit goes to the inbox; the rest is still there. */
   #drop(owned: Owned, feed: TurnFeed): void {
     owned.arrived.unshift(...feed.untaken());
-    this.#forgetOwned(owned);
-  }
-
-  #forgetOwned(owned: Owned): void {
-    const { instanceId, execution, arrived } = owned;
-    if (this.#owned.get(instanceId) === owned) this.#owned.delete(instanceId);
-    this.#ready.delete(owned);
-    if (arrived.length > 0) void this.#sendToInbox(instanceId, execution.execution, arrived);
+    this.#owned.forget(owned);
   }
 
   async #sendToInbox(instanceId: string, execution: number, answers: readonly AnswerBody[]): Promise<void> {
@@ -508,58 +420,10 @@ export class TurnDispatcher {
     await patience.until("send answers", () => storage.sendMessages(messages));
   }
 
-  /** An instance that could not be brought to life: blocked with the reason, or failed where that was asked for. */
-  async #refuse(turn: ClaimedTurn, failure: StetError | undefined): Promise<void> {
-    const { failOnNondeterminism, clock, codec, storage, worker, patience } = this.#environment;
-    const failed =
-      failOnNondeterminism && failure?.code === "nondeterminism" ? await this.#loader.failing(turn) : undefined;
-    if (failed === undefined || failure === undefined) return this.#block(turn, failure);
-    const at = clock.now();
-    const sink = new PayloadSink();
-    const feed = new TurnFeed(failed, {
-      incoming: [],
-      at,
-      encode: (event) => codec.encode(event, turn.rootId, sink),
-      totalTimeoutMs: () => undefined,
-      nextVersion: () => failed.version,
-    });
-    feed.close(failed, { kind: "OrchestrationFailed", error: toFailure(failure) });
-    const commit = commitOf(turn, failed, feed, { at, codec, sink, work: [], unsettled: false, keep: false });
-    await patience.until("fail an instance", () => storage.commitTurns(worker(), [commit]));
-  }
-
-  async #block(turn: ClaimedTurn, reason: unknown): Promise<void> {
-    const { storage, codec, worker, clock, buildId, patience } = this.#environment;
-    const commit = blockOf(turn, codec.encode(toFailure(reason), turn.rootId), buildId, clock.now());
-    await patience.until("block an instance", () => storage.commitTurns(worker(), [commit]));
-    this.#reportBlocked(turn, reason);
-    const owned = this.#owned.get(turn.instanceId);
-    if (owned !== undefined) this.#forgetOwned(owned);
-  }
-
-  #reportBlocked({ instanceId }: { readonly instanceId: string }, reason: unknown): void {
-    this.#environment.logger.error("An instance is blocked until other code or client.resume() tries again", {
-      instanceId,
-      error: toFailure(reason).message,
-    });
-  }
-
   /** Gives back what was used longest ago and has nothing running here, down to `size`. */
   async #evict(size: number): Promise<void> {
-    const { storage, worker, patience } = this.#environment;
-    const idle: Owned[] = [];
-    for (const owned of this.#owned.values()) {
-      if (this.#owned.size - idle.length <= size) break;
-      if (owned.held.size === 0 && owned.arrived.length === 0 && owned.unrun === undefined) idle.push(owned);
-    }
-    if (idle.length === 0) return;
-    for (const { instanceId } of idle) this.#owned.delete(instanceId);
-    await patience.until("release instances", () =>
-      storage.releaseInstances(
-        worker(),
-        idle.map(({ key }) => key),
-      ),
-    );
+    const idle = this.#owned.takeIdle(size);
+    if (idle.length > 0) await this.#giveBack(idle.map(({ key }) => key));
   }
 }
 
@@ -582,46 +446,7 @@ interface Done {
   readonly blocked?: StetError;
 }
 
-const noWork: { readonly starts: readonly WorkItem[]; readonly rows: OutgoingWork[] } = { starts: [], rows: [] };
-
-function holdsTheLoop({ instanceId }: { readonly instanceId: string }): StetError {
-  return new DeterminismError(
-    `Expected the code of instance ${instanceId} to wait for a durable promise, got code that held the event loop until it was broken off: it loops without waiting, or computes for too long. Move long computations into an activity`,
-  );
-}
-
 /** Whether the cached execution is where the store says the instance is (T1). */
 function stands({ execution, lastEventId }: Owned, turn: ClaimedTurn): boolean {
   return execution.execution === turn.execution && lastEventId === turn.lastEventId;
-}
-
-function itemOf(
-  { execution, instanceId, rootId }: Owned,
-  eventId: number,
-  request: ActivityScheduled | LlmRequested,
-  at: number,
-): WorkItem {
-  const { name, version } = execution;
-  return {
-    instanceId,
-    execution: execution.execution,
-    eventId,
-    rootId,
-    orchestration: { name, version },
-    request,
-    requestedAt: at,
-  };
-}
-
-/** Messages as they were sent, and each timer before the first message that was sent after it was due. */
-function inOrder(messages: readonly StoredMessage[]): readonly StoredMessage[] {
-  const timers = messages.filter(({ timer }) => timer).sort((a, b) => a.at - b.at);
-  if (timers.length === 0) return messages;
-  const ordered: StoredMessage[] = [];
-  for (const message of messages) {
-    if (message.timer) continue;
-    while (timers[0] !== undefined && timers[0].at <= message.at) ordered.push(timers.shift() as StoredMessage);
-    ordered.push(message);
-  }
-  return [...ordered, ...timers];
 }

@@ -14,6 +14,7 @@ import {
   type LlmRequested,
   type ActivityScheduled,
   type OrchestrationDispatched,
+  type OrchestrationFailed,
   type OrchestrationStarted,
   type OrchestrationTerminated,
   type Recorded,
@@ -105,7 +106,7 @@ export class TurnFeed implements Feed {
     while (this.closing === undefined && this.#cursor < this.#input.incoming.length) {
       const { message, key } = this.#input.incoming[this.#cursor++] as Incoming;
       if (key !== undefined) this.consumed.push(key);
-      if (message.kind === "OrchestrationTerminated") this.#terminate(execution, message);
+      if (message.kind === "OrchestrationTerminated") this.endWithoutCode(execution, message);
       else {
         const body =
           key === undefined
@@ -188,6 +189,18 @@ export class TurnFeed implements Feed {
     else this.#tellParent(execution, body);
   }
 
+  /** Ends the execution without its code: what it waits for is dropped, its children are told. */
+  endWithoutCode(execution: Execution, body: OrchestrationTerminated | OrchestrationFailed): void {
+    const reason = body.kind === "OrchestrationTerminated" ? body.reason : "the orchestration ended";
+    for (const [eventId, { body: request }] of execution.pending) {
+      if (request.kind === "SubOrchestrationScheduled") this.#cancelChild(request, reason);
+      else if (request.kind === "ActivityScheduled" || request.kind === "LlmRequested") {
+        this.effects.cancelledWork.push(eventId);
+      }
+    }
+    this.close(execution, body);
+  }
+
   /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
   untaken(): AnswerBody[] {
     return this.#input.incoming.flatMap(({ message, key }) => (key === undefined ? [message as AnswerBody] : []));
@@ -255,17 +268,6 @@ export class TurnFeed implements Feed {
     const event = { id: ++execution.lastEventId, at: this.#input.at, ...body };
     this.texts.push(this.#input.encode(event as HistoryEvent));
     return event;
-  }
-
-  /** Ends the execution without its code: what it waits for is dropped, its children are told. */
-  #terminate(execution: Execution, body: OrchestrationTerminated): void {
-    for (const [eventId, { body: request }] of execution.pending) {
-      if (request.kind === "SubOrchestrationScheduled") this.#cancelChild(request, body.reason);
-      else if (request.kind === "ActivityScheduled" || request.kind === "LlmRequested") {
-        this.effects.cancelledWork.push(eventId);
-      }
-    }
-    this.close(execution, body);
   }
 
   #cancelChild(child: RequestBody | undefined, reason: string): void {
