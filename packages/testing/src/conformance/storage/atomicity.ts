@@ -40,10 +40,7 @@ import {
 
 /** Each part of a commit, with a text in it that cannot be written. */
 const troubles: readonly (readonly [part: string, (turn: ClaimedTurn) => Partial<TurnCommit>])[] = [
-  [
-    "history",
-    (turn) => ({ history: [chunk(1, turn.lastEventId), { ...chunk(1, turn.lastEventId + 1), body: unwritable() }] }),
-  ],
+  ["history", (turn) => ({ history: [chunk(1, turn.lastEventId), { ...chunk(2, 0), body: unwritable() }] })],
   ["payload", () => ({ payloads: [{ digest: "digest-2", body: unwritable() }] })],
   ["timer", () => ({ timers: [timer(3, START + HOUR), timer(8, START + HOUR, unwritable())] })],
   ["work item", (turn) => ({ work: [work(turn, 4), work(turn, 9, { body: unwritable() })] })],

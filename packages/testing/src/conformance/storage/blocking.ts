@@ -132,6 +132,16 @@ export function blocking(bench: Bench): void {
       assert.deepEqual(await claimIds(store, ben, { buildId: "build-2" }), []);
     });
 
+    test("builds are compared as they are", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      await startAll(store, "a");
+
+      for (const buildId of ["build-1", "build-10", "build", "BUILD", "b|u", "u", "%", "größe", "[]", '"']) {
+        await run(store, anna, await claimTurn(store, anna, { buildId }), blockedBy(buildId));
+        assert.deepEqual(await claimIds(store, anna, { buildId }), []);
+      }
+    });
+
     test("unblock() lets the same build try again, and answers which instances were blocked", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
       const turn = await ownedBy(store, anna, "a");

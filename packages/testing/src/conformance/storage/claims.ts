@@ -7,7 +7,6 @@ import {
   claimIds,
   claimItem,
   claimTurn,
-  idsOf,
   openStore,
   ownedBy,
   register,
@@ -16,7 +15,7 @@ import {
   startAll,
   twoWorkers,
 } from "./bench.ts";
-import { blockedBy, commitOf, completion, HOUR, message, start, START, turnClaim, work } from "./builders.ts";
+import { blockedBy, commitOf, completion, HOUR, message, start, START, timer, turnClaim, work } from "./builders.ts";
 
 export function claims(bench: Bench): void {
   describe("claims of turns", () => {
@@ -144,6 +143,23 @@ export function claims(bench: Bench): void {
       assert.deepEqual(seen.sort(), ids.flatMap((id) => [`${id}: second`, `${id}: start of ${id}`]).sort());
     });
 
+    test("claimTurns() counts due timers among the messages that it was asked for", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const timers = [2, 3, 4].map((eventId) => timer(eventId, START));
+      await running(store, anna, "a", () => ({ timers }));
+      await store.sendMessages(["1", "2", "3", "4"].map((body) => message("a", body)));
+
+      const seen: string[] = [];
+      for (let claim = 0; claim < 5 && seen.length < 7; claim++) {
+        const turn = await claimTurn(store, anna, { max: 4 });
+        assert.ok(turn.messages.length <= 4, `Expected at most 4 messages, got ${turn.messages.length}.`);
+        seen.push(...bodiesOf(turn));
+        await run(store, anna, turn, { keep: true });
+      }
+
+      assert.deepEqual(seen.toSorted(), ["1", "2", "3", "4", "timer 2", "timer 3", "timer 4"]);
+    });
+
     test("claimTurns() with room for one gives many workers one instance each", async (t) => {
       const store = await openStore(bench, t);
       await startAll(store, "a", "b", "c");
@@ -194,6 +210,19 @@ export function claims(bench: Bench): void {
       assert.equal((await claimTurn(store, ben)).attempts, 1);
     });
 
+    test("attempts begin anew after the turn of a worker that took the instance over", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      await running(store, anna, "a");
+      await store.sendMessages([message("a", "more")]);
+      await store.releaseWorker(anna);
+      const taken = await claimTurn(store, ben);
+      await run(store, ben, taken, { keep: true });
+      await store.sendMessages([message("a", "still more")]);
+      await store.releaseWorker(ben);
+
+      assert.deepEqual([taken.attempts, (await claimTurn(store, await register(store, "carl"))).attempts], [1, 1]);
+    });
+
     test("attempts of one instance say nothing about another", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await ownedBy(store, anna, "a");
@@ -234,6 +263,15 @@ export function claims(bench: Bench): void {
       assert.deepEqual([turn.unsettled, bodiesOf(turn), turn.lastEventId], [true, [], 1]);
     });
 
+    test("an unsettled instance is taken over without a message once it is given back", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const turn = await running(store, anna, "a", () => ({ unsettled: true }));
+
+      await store.releaseInstances(anna, [turn.key]);
+
+      assert.deepEqual(await claimIds(store, ben), ["a"]);
+    });
+
     test("an unsettled instance is not handed to its owner again and again", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await running(store, anna, "a", () => ({ unsettled: true }));
@@ -272,24 +310,30 @@ export function claims(bench: Bench): void {
       assert.deepEqual(await claimIds(store, ben), []);
     });
 
-    test("unsettled instances are handed out beside instances with messages, all of them in the end", async (t) => {
+    test("unsettled instances are not starved by messages of other instances", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       const unsettled = ["u1", "u2", "u3"];
       for (const id of unsettled) await running(store, anna, id, () => ({ unsettled: true }));
-      await startAll(store, "a", "b", "c");
+      await startAll(store, "a", "b", "c", "d");
       await store.releaseWorker(anna);
 
-      const seen: string[] = [];
-      for (let claim = 0; claim < 20; claim++) {
+      const seen = new Set<string>();
+      for (let round = 0; round < 20; round++) {
         const turns = await store.claimTurns(turnClaim(ben, { max: 2 }));
-        seen.push(...idsOf(turns));
+        for (const { instanceId } of turns) seen.add(instanceId);
         await store.commitTurns(
           ben,
-          turns.map((turn) => commitOf(turn, { history: [], keep: true })),
+          turns.map((turn) => commitOf(turn, { keep: true })),
+        );
+        await store.sendMessages(
+          turns.filter((turn) => turn.messages.length > 0).map((turn) => message(turn.instanceId, "more")),
         );
       }
 
-      assert.deepEqual([...new Set(seen)].sort(), ["a", "b", "c", ...unsettled]);
+      assert.deepEqual(
+        unsettled.filter((id) => !seen.has(id)),
+        [],
+      );
     });
   });
 }

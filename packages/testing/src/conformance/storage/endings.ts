@@ -155,6 +155,18 @@ export function endings(bench: Bench): void {
       assert.deepEqual(await store.readWork(turn.key, 1), []);
     });
 
+    test("an ended instance is nobody's, even when its commit says that the worker keeps it", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const turn = await ended(store, anna, "a", { keep: true, unsettled: true });
+
+      assert.deepEqual(await store.commitTurns(anna, [commitOf(turn)]), ["notOwner"]);
+      assert.deepEqual(await store.saveWork(anna, [{ ...work(turn, 2), instance: turn.key, owned: true }]), [
+        undefined,
+      ]);
+      await store.releaseWorker(anna);
+      assert.deepEqual(await claimIds(store, await register(store, "carl")), []);
+    });
+
     test("an ended instance is nobody's, and nobody takes it over", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       const turn = await running(store, anna, "a", () => ({ unsettled: true }));

@@ -79,7 +79,11 @@ export function instances(bench: Bench): void {
 
     test("updatedAt is the time of the last commit, and nothing else moves it", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
-      await running(store, anna, "a", () => ({ at: START + MINUTE, keep: false }));
+      const first = await running(store, anna, "a", () => ({ at: START + SECOND }));
+      assert.equal((await recordOf(store, "a")).updatedAt, START + SECOND);
+      const second = await run(store, anna, first, { at: START + 2 * SECOND, keep: true });
+      assert.equal((await recordOf(store, "a")).updatedAt, START + 2 * SECOND);
+      await run(store, anna, second, { at: START + MINUTE });
       await store.sendMessages([{ instanceId: "a", body: "more", at: START + HOUR }]);
       await store.claimTurns({ worker: ben, now: START + HOUR, max: 1, orchestrations: ["order@1"], buildId: "b" });
 

@@ -146,7 +146,6 @@ export function sessions(bench: Bench): void {
       await withSessions(store, anna, "a", "s", "s");
       const { key } = await claimItem(store, anna, { max: 1 });
       const completedAt = START + 3 * idle;
-      await store.heartbeat({ worker: anna, now: completedAt, work: [key] });
       await store.completeWork(anna, [{ key, message: { instanceId: "a", body: "done", at: completedAt } }]);
 
       assert.deepEqual(await claimBodies(store, ben, { now: completedAt + MINUTE, sessionIdleMs: idle }), []);

@@ -191,6 +191,21 @@ export function workItems(bench: Bench): void {
       assert.deepEqual(await claimBodies(store, ben, { now: START + MINUTE }), ["later"]);
     });
 
+    test("claimWork() hands out no more than asked for of items with and without a time together", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      await running(store, anna, "a", (turn) => ({
+        work: [2, 3, 4, 5, 6].map((eventId) => work(turn, eventId, eventId % 2 === 0 ? { visibleAt: START } : {})),
+      }));
+
+      const claims = [await claimBodies(store, ben, { max: 3 }), await claimBodies(store, ben, { max: 3 })];
+
+      assert.deepEqual(
+        claims.map(({ length }) => length),
+        [3, 2],
+      );
+      assert.equal(new Set(claims.flat()).size, 5);
+    });
+
     test("items without a time are visible whatever the clock says", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await running(store, anna, "a", (turn) => ({ work: [work(turn, 2)], at: START + HOUR }));
