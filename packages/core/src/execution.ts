@@ -237,7 +237,7 @@ export class Execution implements Recorder {
   cancel(operation: Operation, reason: string): void {
     if (operation.settled) return;
     this.#assertOpen("cancel");
-    this.#cancel(operation, reason, true);
+    this.#cancel(operation, reason, true).site = this.#site();
   }
 
   note(body: Exclude<RequestBody, { kind: AskingKind }>): void {
@@ -360,12 +360,12 @@ export class Execution implements Recorder {
   #request(operation: Operation): void {
     this.#assertOpen(operation.body.kind);
     if (++this.#requestsSinceDelivery > this.#environment.maxRequestsPerDelivery) this.#runAway(operation);
-    this.#push(operation);
+    operation.site = this.#site();
+    this.#requested.push(operation);
   }
 
-  #push(operation: Operation): void {
-    if (this.#environment.traceRequests === true) operation.site = callSite();
-    this.#requested.push(operation);
+  #site(): string | undefined {
+    return this.#environment.traceRequests === true ? callSite() : undefined;
   }
 
   #runAway({ body }: Operation): never {
@@ -471,7 +471,7 @@ export class Execution implements Recorder {
     for (const operation of [...this.pending.values()]) this.#cancel(operation, reason, true);
   }
 
-  #cancel(operation: Operation, reason: string, tellCode: boolean): void {
+  #cancel(operation: Operation, reason: string, tellCode: boolean): Operation {
     const { body } = operation;
     operation.settled = true;
     this.pending.delete(operation.eventId);
@@ -479,8 +479,10 @@ export class Execution implements Recorder {
       const waiters = this.#waiting?.get(body.name);
       waiters?.splice(waiters.indexOf(operation), 1);
     }
-    this.#push(new Operation(cancellationOf(body, reason), operation));
+    const cancellation = new Operation(cancellationOf(body, reason), operation);
+    this.#requested.push(cancellation);
     if (tellCode) this.#reject(operation, new CancelledError(reason));
+    return cancellation;
   }
 }
 

@@ -64,14 +64,9 @@ export class HistoryFeed implements Feed {
     const event = this.#here(execution);
     if (event === undefined || isDelivery(event) || isClosing(event)) {
       const found = event === undefined ? "the end of history" : describe(event);
-      throw mismatch(
-        execution,
-        this.#cursor + 1,
-        found,
-        describe(body),
-        operation.site,
-        "the code asks for more than was recorded",
-      );
+      const endsEarly = execution.isDone && (event === undefined || !isClosing(event));
+      const why = endsEarly ? "the code ends earlier than was recorded" : "the code asks for more than was recorded";
+      throw mismatch(execution, this.#cursor + 1, found, describe(body), operation.site, why);
     }
     const difference = differenceOf(event, body);
     if (difference !== undefined) {
