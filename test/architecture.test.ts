@@ -44,7 +44,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/answers.ts",
     ],
   ],
-  ["engine", ["execution.ts", "operation.ts", "course.ts", "turn.ts", "replay.ts", "nondeterminism.ts"]],
+  ["engine", ["lazy-map.ts", "execution.ts", "operation.ts", "course.ts", "turn.ts", "replay.ts", "nondeterminism.ts"]],
 ];
 const ROOF = ["index.ts", "internal.ts"];
 

@@ -79,7 +79,13 @@ export class Handle<Output> implements InstanceHandle<Output> {
     const record = await this.#record();
     const state = await stateOf(record, this.#means);
     if (isOver(record) || record.lastEventId === 0) return { ...state, waitingFor: [] };
-    return { ...state, waitingFor: waitingForOf(await this.history(record.execution)) };
+    try {
+      return { ...state, waitingFor: waitingForOf(await this.history(record.execution)) };
+    } catch (error) {
+      // What blocks it may be that very history; that it is blocked must still be seen.
+      if (record.blocked === undefined || !isStetError(error, "history_corrupt")) throw error;
+      return { ...state, waitingFor: [] };
+    }
   }
 
   async raiseEvent(name: string, data?: unknown, options: RaiseEventOptions = {}): Promise<void> {

@@ -79,7 +79,7 @@ export interface ClaimedTurn {
   readonly version?: string;
   readonly execution: number;
   readonly lastEventId: number;
-  /** Claims since the last commit, this one included, counting only those that changed the owner. */
+  /** Claims since the last commit (a block is one), this one included, counting only those that changed the owner. */
   readonly attempts: number;
   /** Whether something must be done even without a message. */
   readonly unsettled: boolean;

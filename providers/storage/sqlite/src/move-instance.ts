@@ -67,6 +67,7 @@ function changedColumns(turn: TurnCommit, chunk: number): { columns: string; val
 
   if (!turn.keep || ended !== undefined || blocked !== undefined) columns += ", owner = NULL";
   if (blocked !== undefined) {
+    columns += ", attempts = 0";
     // Builds add up: two that cannot run an instance must not hand it back and forth.
     set("blocked = ?", blocked.error);
     set("blocked_builds = coalesce(blocked_builds, '') || ?", blockedBuild(blocked.buildId));
