@@ -39,8 +39,7 @@ function testOn(line) {
   // a statement (an assertion of Node's in the destructor). The lockfile holds 12 because 13 crashes on Node 20.
   else if (Number(line) >= 22 && !succeeds("npm", "install", "--no-save", "better-sqlite3@13")) {
     result = "better-sqlite3 13 could not be installed";
-  }
-  else if (!succeeds("node", "scripts/test.mjs")) result = "tests failed";
+  } else if (!succeeds("node", "scripts/test.mjs")) result = "tests failed";
 
   rmSync(folder, { recursive: true, force: true });
   return {

@@ -7,7 +7,7 @@ const echo = activity("echo", async (_ctx, n: number) => n);
 
 const microtasks = orchestration("microtasks", async (ctx) => {
   await ctx.activity(echo, 1);
-  for (;;) await null;
+  for (;;) await Promise.resolve();
 });
 
 const loop = orchestration("loop", async (ctx) => {
@@ -31,13 +31,13 @@ if (scenario === "among others") {
   const others = await Promise.all([1, 2, 3].map((n) => runtime.startOrchestration(modest, n)));
   const greedy = await runtime.startOrchestration(microtasks, undefined, { instanceId: "the-greedy-one" });
   const done = await Promise.all(others.map((handle) => handle.result()));
-  console.log(`others done: ${done.length}`);
+  process.stdout.write(`others done: ${done.length}\n`);
   let status = await greedy.status();
   while (status.status !== "blocked") {
     await sleep(50);
     status = await greedy.status();
   }
-  console.log(`greedy: ${status.status} ${status.error?.code}`);
+  process.stdout.write(`greedy: ${status.status} ${status.error?.code}\n`);
   await runtime.shutdown();
 } else {
   await runtime.startOrchestration(scenario === "loop" ? loop : microtasks, undefined, {

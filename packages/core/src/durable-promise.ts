@@ -12,9 +12,6 @@ export interface DurablePromise<Value> extends Promise<Value> {
   cancel(reason?: string): void;
 }
 
-/** The value of each member. */
-export type Settled<Promises> = { readonly [Key in keyof Promises]: Awaited<Promises[Key]> };
-
 /** Which of the named promises won, with its value. */
 export type Winner<Promises> = {
   readonly [Key in keyof Promises]: { readonly winner: Key; readonly value: Awaited<Promises[Key]> };

@@ -253,7 +253,7 @@ export async function stateOf(record: InstanceRecord, means: ClientMeans): Promi
 }
 
 /** Whether the instance has ended. */
-export function isOver({ status }: Pick<InstanceRecord, "status">): boolean {
+function isOver({ status }: Pick<InstanceRecord, "status">): boolean {
   return status !== "pending" && status !== "running";
 }
 

@@ -4,7 +4,7 @@
  */
 import { Client, deadAfterMs } from "./client.ts";
 import type { AnyActivity, AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
-import { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
+import { enterGuarded, installDeterminismGuard, leaveGuarded } from "./determinism-guard.ts";
 import { ownershipDiagnostics } from "./diagnostics.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, StetError } from "./errors.ts";
@@ -13,7 +13,7 @@ import type { InstanceHandle } from "./instance-handle.ts";
 import { LlmDispatcher, type LlmTable } from "./llm/llm-dispatcher.ts";
 import type { LlmProvider } from "./llm/provider.ts";
 import { Patience } from "./patience.ts";
-import type { Clock, Logger, PayloadCodec } from "./ports.ts";
+import type { Clock, LogFields, Logger, PayloadCodec } from "./ports.ts";
 import { Registry } from "./registry.ts";
 import type { StorageProvider, WorkerKey } from "./storage.ts";
 import { systemClock, warningLogger } from "./system-ports.ts";
@@ -167,6 +167,7 @@ export class Runtime {
       strictPrompts: options.promptDrift === "error",
       failOnNondeterminism: options.onNondeterminism === "fail",
       maxRequestsPerDelivery,
+      logger: guarded ? unguarded(logger) : logger,
       enter: guarded ? enterGuarded : (_execution, run) => run(),
       wakeAt: (at) => this.#wakeAt(at),
       watchdog: this.#watchdog,
@@ -402,6 +403,13 @@ export class Runtime {
       `Expected orchestration ${name}${version === undefined ? "" : ` version ${version}`} to be registered with this runtime, got ${known.join(", ") || "none"}: add it to Runtime.start({ orchestrations }), or start it through runtime.client`,
     );
   }
+}
+
+/** Orchestration code logs through it; the logger itself is not orchestration code and has the real time. */
+function unguarded(logger: Logger): Logger {
+  const at = (level: keyof Logger) => (message: string, fields?: LogFields) =>
+    leaveGuarded(() => logger[level](message, fields));
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
 function stopped(): StetError {
