@@ -12,6 +12,7 @@ import type {
   OutgoingStart,
   StorageChange,
   StorageProvider,
+  StorageStats,
   TurnClaim,
   TurnCommit,
   WorkClaim,
@@ -206,8 +207,15 @@ export async function refuses(verb: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** All that the contract lets anybody see of these instances and of the store, for comparison before and after. */
-export async function picture(store: StorageProvider, ...ids: readonly string[]): Promise<unknown> {
+/** All that the contract lets anybody see, for comparison before and after. */
+export interface Picture {
+  readonly instances: readonly unknown[];
+  readonly stats: StorageStats;
+  readonly wakeAt: number | undefined;
+}
+
+/** What there is to see of these instances and of the store. */
+export async function picture(store: StorageProvider, ...ids: readonly string[]): Promise<Picture> {
   const { admin } = store;
   const instances = await Promise.all(
     ids.map(async (id) => {

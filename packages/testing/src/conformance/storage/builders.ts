@@ -27,13 +27,13 @@ export const MINUTE: number = 60 * SECOND;
 export const HOUR: number = 60 * MINUTE;
 
 /** The orchestration, activity and model that tests use where any would do. */
-export const ORCHESTRATION = "order";
-export const VERSION = "1";
+const ORCHESTRATION = "order";
+const VERSION = "1";
 export const ACTIVITY = "charge";
 export const MODEL = "large";
 
 /** The build that claims unless a test says otherwise. */
-export const BUILD = "build-1";
+const BUILD = "build-1";
 
 export function registration(name: string, changes: Partial<WorkerRegistration> = {}): WorkerRegistration {
   return {

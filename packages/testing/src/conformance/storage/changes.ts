@@ -37,14 +37,13 @@ export function changes(bench: Bench): void {
 
     test("onChange() tells of turns when a commit sends or starts something", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
-      const other = await running(store, anna, "other");
+      await running(store, anna, "other");
       const turn = await running(store, anna, "a");
 
       const next = await hears(bench, store, turns, () =>
         run(store, anna, turn, { messages: [message("other", "1")], keep: true }),
       );
       await hears(bench, store, turns, () => run(store, anna, next, { starts: [start("child")], keep: true }));
-      assert.equal(other.instanceId, "other");
     });
 
     test("onChange() tells of turns when a commit sets a timer", async (t) => {

@@ -31,6 +31,7 @@ import {
   START,
   start,
   timer,
+  turnClaim,
   wait,
   work,
 } from "./builders.ts";
@@ -161,13 +162,7 @@ export function deletion(bench: Bench): void {
         assert.deepEqual(await store.readPayloads(id, ["digest-1"]), []);
       }
       assert.deepEqual(await store.sendMessages([message("root", "hello", { idempotencyKey: "k" })]), ["sent"]);
-      const turns = await store.claimTurns({
-        worker: anna,
-        now: START + 2 * HOUR,
-        max: 99,
-        orchestrations: ["order"],
-        buildId: "b",
-      });
+      const turns = await store.claimTurns(turnClaim(anna, { now: START + 2 * HOUR }));
       assert.deepEqual(
         new Map(turns.map((turn) => [turn.instanceId, bodiesOf(turn)])),
         new Map([

@@ -14,7 +14,19 @@ import {
   running,
   twoWorkers,
 } from "./bench.ts";
-import { chunk, completion, continuedAsNew, HOUR, message, SECOND, START, timer, wait, work } from "./builders.ts";
+import {
+  chunk,
+  completion,
+  continuedAsNew,
+  HOUR,
+  message,
+  SECOND,
+  START,
+  timer,
+  wait,
+  work,
+  workClaim,
+} from "./builders.ts";
 
 export function executions(bench: Bench): void {
   describe("history and executions", () => {
@@ -127,15 +139,7 @@ export function executions(bench: Bench): void {
     test("continue-as-new drops work of the old execution, that of running workers included", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       const turn = await running(store, anna, "a", (first) => ({ work: [work(first, 2), work(first, 3)] }));
-      const [item] = await store.claimWork({
-        worker: ben,
-        now: START,
-        max: 1,
-        activities: ["charge"],
-        models: false,
-        tags: [],
-        sessionIdleMs: 1,
-      });
+      const [item] = await store.claimWork(workClaim(ben, { max: 1 }));
       assert.ok(item);
 
       await run(store, anna, turn, { history: continuedAsNew(turn) });

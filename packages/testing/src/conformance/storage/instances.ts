@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { InstanceQuery, StorageProvider } from "@stet/core";
 import { type Bench, ownedBy, recordOf, run, running, startAll, twoWorkers } from "./bench.ts";
-import { blockedBy, chunk, continuedAsNew, HOUR, MINUTE, SECOND, START, start } from "./builders.ts";
+import { blockedBy, chunk, continuedAsNew, HOUR, MINUTE, SECOND, START, start, turnClaim } from "./builders.ts";
 
 export function instances(bench: Bench): void {
   describe("instances", () => {
@@ -85,7 +85,7 @@ export function instances(bench: Bench): void {
       assert.equal((await recordOf(store, "a")).updatedAt, START + 2 * SECOND);
       await run(store, anna, second, { at: START + MINUTE });
       await store.sendMessages([{ instanceId: "a", body: "more", at: START + HOUR }]);
-      await store.claimTurns({ worker: ben, now: START + HOUR, max: 1, orchestrations: ["order@1"], buildId: "b" });
+      await store.claimTurns(turnClaim(ben, { now: START + HOUR }));
 
       const { createdAt, updatedAt } = await recordOf(store, "a");
 
@@ -180,7 +180,7 @@ async function found(store: StorageProvider, query: Partial<InstanceQuery>): Pro
 /** Instances of every kind, started a minute apart. */
 async function library(store: StorageProvider, worker: Parameters<typeof running>[1]): Promise<void> {
   await startAll(store, start("book-1", { labels: { region: "eu" } }));
-  const [first] = await store.claimTurns({ worker, now: START, max: 9, orchestrations: ["order"], buildId: "b" });
+  const [first] = await store.claimTurns(turnClaim(worker));
   await run(store, worker, first ?? assert.fail(), { ended: { status: "completed" } });
   const second = await ownedBy(store, worker, "book-2", { at: START + MINUTE, labels: { region: "us" } });
   await run(store, worker, await run(store, worker, second, { version: "2", keep: true }), blockedBy("build-1"));

@@ -14,7 +14,19 @@ import {
   startAll,
   twoWorkers,
 } from "./bench.ts";
-import { commitOf, completion, HOUR, message, SECOND, START, start, timer, work, workClaim } from "./builders.ts";
+import {
+  commitOf,
+  completion,
+  HOUR,
+  message,
+  SECOND,
+  START,
+  start,
+  timer,
+  turnClaim,
+  work,
+  workClaim,
+} from "./builders.ts";
 
 export function messages(bench: Bench): void {
   describe("messages", () => {
@@ -130,13 +142,7 @@ export function messages(bench: Bench): void {
       await run(store, anna, turn, { consumed: taken });
       await store.releaseWorker(anna);
 
-      const left = await store.claimTurns({
-        worker: ben,
-        now: START,
-        max: 9,
-        orchestrations: ["order@1"],
-        buildId: "",
-      });
+      const left = await store.claimTurns(turnClaim(ben));
       assert.deepEqual(Object.fromEntries(left.map((each) => [each.instanceId, bodiesOf(each)])), {
         a: ["2", "4"],
         b: ["1", "2", "3"],

@@ -14,6 +14,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  register,
 } from "./bench.ts";
 import { chunk, continuedAsNew, HOUR, instanceQuery, MINUTE, START, start } from "./builders.ts";
 
@@ -90,13 +91,7 @@ export function prune(bench: Bench): void {
         await ended(store, anna, id, { starts: [start(`child of ${id}`, { parentId: id })], at: START });
       }
       await store.releaseWorker(anna);
-      const carl = await store.registerWorker({
-        name: "carl",
-        host: "h",
-        pid: 1,
-        capabilities: { orchestrations: [], activities: [], models: false, tags: [] },
-        now: START,
-      });
+      const carl = await register(store, "carl");
       await ended(store, carl, "c", { at: START + MINUTE });
 
       assert.equal((await store.admin.prune({ endedBefore: START + HOUR, limit: 1 })).trees, 1);

@@ -14,6 +14,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  register,
 } from "./bench.ts";
 import { chunk, commitOf, continuedAsNew, HOUR, message, MINUTE, START, start, timer, work } from "./builders.ts";
 
@@ -151,13 +152,7 @@ export function restart(bench: Bench): void {
 
     test("restart() leaves other instances alone", async (t) => {
       const store = await openStore(bench, t);
-      const anna = await store.registerWorker({
-        name: "anna",
-        host: "h",
-        pid: 1,
-        capabilities: { orchestrations: [], activities: [], models: false, tags: [] },
-        now: START,
-      });
+      const anna = await register(store, "anna");
       await ended(store, anna, "a");
       await ended(store, anna, "b");
 

@@ -108,7 +108,7 @@ export function savedWork(bench: Bench): void {
       const mine = await running(store, ben, "mine");
       const theirs = await running(store, anna, "theirs");
       const free = await running(store, anna, "free", () => ({ keep: false }));
-      const before = await picture(store, "theirs", "free");
+      const { instances } = await picture(store, "theirs", "free");
 
       const keys = await store.saveWork(
         ben,
@@ -122,8 +122,7 @@ export function savedWork(bench: Bench): void {
       assert.deepEqual(await store.readWork(theirs.key, 1), []);
       assert.deepEqual(await store.readWork(free.key, 1), []);
       assert.deepEqual(await store.readWork(mine.key, 1), [2]);
-      const { instances } = (await picture(store, "theirs", "free")) as { instances: unknown };
-      assert.deepEqual(instances, (before as { instances: unknown }).instances);
+      assert.deepEqual((await picture(store, "theirs", "free")).instances, instances);
     });
 
     test("saveWork() by a released worker writes nothing and replaces nothing", async (t) => {

@@ -1,7 +1,7 @@
 /** When to look again: `nextWakeAt()`. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Bench, claimItem, openStore, run, running, twoWorkers } from "./bench.ts";
+import { type Bench, claimItem, openStore, run, running, twoWorkers, register } from "./bench.ts";
 import { HOUR, message, MINUTE, SECOND, START, timer, work } from "./builders.ts";
 
 export function waking(bench: Bench): void {
@@ -10,13 +10,7 @@ export function waking(bench: Bench): void {
       const store = await openStore(bench, t);
       assert.equal(await store.nextWakeAt(START), undefined);
 
-      const anna = await store.registerWorker({
-        name: "anna",
-        host: "h",
-        pid: 1,
-        capabilities: { orchestrations: [], activities: [], models: false, tags: [] },
-        now: START,
-      });
+      const anna = await register(store, "anna");
       await running(store, anna, "a", (turn) => ({ work: [work(turn, 2)], messages: [message("a", "1")] }));
 
       assert.equal(await store.nextWakeAt(START), undefined);
