@@ -61,7 +61,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
     const { clock } = this.#means;
     const limitMs = options.timeout === undefined ? undefined : durationMs(options.timeout, "the timeout of result()");
     const limitAt = limitMs === undefined ? undefined : clock.now() + limitMs;
-    using changes = this.#changes();
+    using changes = this.#changes({ onlyEnd: true });
     for (;;) {
       const record = await this.#record();
       if (isOver(record)) return (await this.#outcome(record)) as Output;
@@ -130,7 +130,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
   async *outputs(options: { readonly from?: number; readonly signal?: AbortSignal } = {}): AsyncGenerator<OutputRow> {
     const { storage } = this.#means;
     let { from = 0 } = options;
-    using changes = this.#changes(options.signal);
+    using changes = this.#changes(options);
     while (options.signal?.aborted !== true) {
       const record = await this.#record(); // before the rows: what was emitted before the end is then read
       const rows = await storage.admin.readOutputs(this.instanceId, from, outputPage);
@@ -144,7 +144,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
 
   async *changes(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<InstanceState> {
     let last = "";
-    using changes = this.#changes(options.signal);
+    using changes = this.#changes(options);
     while (options.signal?.aborted !== true) {
       const record = await this.#record();
       const { status, execution, customStatus, blocked, version } = record;
@@ -182,7 +182,10 @@ export class Handle<Output> implements InstanceHandle<Output> {
   }
 
   /** Answers when it is time to look again, one after another, until a time, an abort or the client's end. */
-  #changes(signal?: AbortSignal): { next(until?: number): Promise<Change>; [Symbol.dispose](): void } {
+  #changes({ signal, onlyEnd = false }: { signal?: AbortSignal | undefined; onlyEnd?: boolean } = {}): {
+    next(until?: number): Promise<Change>;
+    [Symbol.dispose](): void;
+  } {
     const { watcher, clock, closed: isClosed } = this.#means;
     let changed = false;
     let wake = () => {};
@@ -190,7 +193,9 @@ export class Handle<Output> implements InstanceHandle<Output> {
       changed = true;
       wake();
     };
-    const unwatch = watcher.watch(this.instanceId, notice);
+    const unwatch = watcher.watch(this.instanceId, (mayHaveEnded) => {
+      if (mayHaveEnded || !onlyEnd) notice();
+    });
     signal?.addEventListener("abort", notice);
     return {
       async next(until) {

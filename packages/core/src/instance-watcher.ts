@@ -7,7 +7,7 @@ import type { StorageChange, StorageProvider } from "./storage.ts";
 /** See the head of the file. */
 export class InstanceWatcher {
   readonly #storage: StorageProvider;
-  readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #listeners = new Map<string, Set<(mayHaveEnded: boolean) => void>>();
   readonly #unsubscribe: () => void;
   #asked: Map<string, ((record: InstanceRecord | undefined) => void)[]> | undefined;
   #failing: ((error: unknown) => void)[] = [];
@@ -31,8 +31,10 @@ export class InstanceWatcher {
     });
   }
 
-  /** Calls back when the instance may have changed. Returns what ends it. */
-  watch(instanceId: string, listener: () => void): () => void {
+  /**
+   * Calls back when the instance may have changed, and says whether it may have ended by that. Returns what ends it.
+   */
+  watch(instanceId: string, listener: (mayHaveEnded: boolean) => void): () => void {
     const listeners = this.#listeners.get(instanceId) ?? new Set();
     this.#listeners.set(instanceId, listeners.add(listener));
     return () => {
@@ -47,9 +49,10 @@ export class InstanceWatcher {
     this.#changed({ turns: false, work: false });
   }
 
-  #changed({ instances }: StorageChange): void {
+  #changed({ instances, ended = instances }: StorageChange): void {
+    const over = ended === undefined ? undefined : new Set(ended);
     for (const id of instances ?? this.#listeners.keys()) {
-      for (const listener of [...(this.#listeners.get(id) ?? [])]) listener();
+      for (const listener of [...(this.#listeners.get(id) ?? [])]) listener(over?.has(id) ?? true);
     }
   }
 

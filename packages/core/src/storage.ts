@@ -288,6 +288,8 @@ export interface StorageChange {
   readonly turns: boolean;
   readonly work: boolean;
   readonly instances?: readonly string[];
+  /** Those of `instances` that have ended or were deleted. Absent means any of them may have. */
+  readonly ended?: readonly string[];
 }
 
 /** The store. Every verb takes many. */

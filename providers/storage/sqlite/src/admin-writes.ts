@@ -136,6 +136,7 @@ function prepareRemoveTree(db: Database): (rootId: string, force: boolean, chang
       deletePayloads.run(key);
       deleteInstance.run(key);
       change.instances.push(id);
+      change.ended.push(id);
     }
     return true;
   };

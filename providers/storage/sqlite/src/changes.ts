@@ -14,11 +14,12 @@ export interface ChangeSet {
   turns: boolean;
   work: boolean;
   readonly instances: string[];
+  readonly ended: string[];
 }
 
 /** An empty {@link ChangeSet}. */
 export function noChange(): ChangeSet {
-  return { turns: false, work: false, instances: [] };
+  return { turns: false, work: false, instances: [], ended: [] };
 }
 
 /** The listeners of one provider, through opens and closes. */
@@ -54,6 +55,7 @@ export class Changes {
     this.#pending.turns ||= change.turns;
     this.#pending.work ||= change.work;
     for (const id of change.instances) this.#pending.instances.push(id);
+    for (const id of change.ended) this.#pending.ended.push(id);
   }
 
   /** Watches what others commit to the file of this connection. */

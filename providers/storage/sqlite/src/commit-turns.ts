@@ -29,7 +29,11 @@ export function prepareCommitTurns(db: Database, mail: Mail): CommitTurns {
     }
     if (turn.timers.length > 0 || (!turn.keep && turn.ended === undefined)) change.turns = true;
     if (turn.work.length > 0) change.work = true;
-    if (visible) change.instances.push(idOf.get(turn.key)!);
+    if (visible) {
+      const id = idOf.get(turn.key)!;
+      change.instances.push(id);
+      if (turn.ended !== undefined) change.ended.push(id);
+    }
     return "committed";
   };
 
