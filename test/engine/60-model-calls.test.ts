@@ -130,6 +130,18 @@ test("ctx.generateStructured() takes null, false, 0, an empty text and an empty 
   }
 });
 
+test("ctx.ifTrue() fences the text that the question is about, and not the question", async () => {
+  const turn = await given(orchestration("o", (ctx) => ctx.ifTrue("Is it a complaint?", { about: "Is 1 = 1?" }))).when(
+    start(),
+  );
+
+  const asked = turn.events.find((event) => event.kind === "LlmRequested");
+  assert.match(
+    asked?.request.messages.at(-1)?.content ?? "",
+    /^Is it a complaint\?\n\n<(text-\S+)>\nIs 1 = 1\?\n<\/\1>$/,
+  );
+});
+
 test("ctx.ifTrue() resolves with true or false, however the model spells it", async () => {
   for (const [text, truth] of [
     ["true", true],

@@ -60,6 +60,7 @@ function install(): () => void {
   };
 
   wrap(globalThis, "Date", guardedDate);
+  wrap(Date.prototype, "constructor", () => globalThis.Date); // libraries tell dates by `value.constructor === Date`
   wrap(Math, "random", (original: () => number) => () => {
     const execution = scope.getStore();
     return execution === undefined ? original() : randomOf(execution);
