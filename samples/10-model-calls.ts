@@ -24,7 +24,7 @@ const Plan = z.object({ action: z.enum(["refund", "replace", "none"]), amount: z
 
 const handleComplaint = orchestration("handleComplaint", async (ctx, text: string) => {
   const kind = await ctx.classify(text, ["refund", "bug", "other"]); // "refund" | "bug" | "other"
-  const angry = await ctx.ifTrue(`Is the writer angry?\n${text}`); // boolean
+  const angry = await ctx.ifTrue("Is the writer angry?", { about: text }); // boolean
   const { order, wanted } = await ctx.extract(text, ["order", "wanted"]); // strings
   const plan = await ctx.generateStructured(`What should we do?\n${text}`, Plan); // as the schema says
   const letter = await ctx.generate({

@@ -93,9 +93,8 @@ export const triage = orchestration("triage", async (ctx, ticket: Ticket): Promi
 async function decideRefund(ctx: OrchestrationContext, text: string, claim: Claim): Promise<string> {
   const { ticket, order } = claim;
   const delivered = order?.delivered ?? "unknown";
-  const entitled = await ctx.ifTrue(
-    `${policy}\nIs this customer entitled to a refund?\nDelivered: ${delivered}\nThe ticket:\n${text}`,
-  );
+  const question = `${policy}\nIs the customer who wrote the ticket below entitled to a refund?\nDelivered: ${delivered}`;
+  const entitled = await ctx.ifTrue(question, { about: text });
   if (!entitled) return "refund declined, the policy does not cover it";
 
   try {

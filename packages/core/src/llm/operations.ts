@@ -36,6 +36,15 @@ export interface LlmOptions {
   readonly label?: string;
 }
 
+/** Options of `ctx.ifTrue`. */
+export interface IfTrueOptions extends LlmOptions {
+  /**
+   * The text that the question is about, when it comes from somebody else: it is fenced, so that what it says cannot
+   * take the place of the question. Without it the whole question is fenced.
+   */
+  readonly about?: string;
+}
+
 /** The operations of `ctx` that ask a model. Their answers are recorded; a replay asks nobody. */
 export interface LlmOperations {
   /** A text. */
@@ -51,7 +60,7 @@ export interface LlmOperations {
   generateStructured(prompt: Prompt, schema: JsonSchema, options?: LlmOptions): DurablePromise<unknown>;
 
   /** Whether something is true. @throws LlmOutputError rather than guess. */
-  ifTrue(question: string, options?: LlmOptions): DurablePromise<boolean>;
+  ifTrue(question: string, options?: IfTrueOptions): DurablePromise<boolean>;
 
   /** One of the categories, typed as their union. */
   classify<const Category extends string>(
@@ -112,8 +121,8 @@ export class LlmCalls implements LlmOperations {
     return this.#structured("generateStructured", messagesOf(prompt), schema, options);
   }
 
-  ifTrue(question: string, options?: LlmOptions): DurablePromise<boolean> {
-    const messages = messagesOf(ifTruePrompt(question));
+  ifTrue(question: string, options?: IfTrueOptions): DurablePromise<boolean> {
+    const messages = messagesOf(ifTruePrompt(question, options?.about));
     return this.#inquire({ operation: "ifTrue", messages, options, read: readBoolean });
   }
 

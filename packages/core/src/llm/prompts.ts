@@ -31,10 +31,10 @@ export function classifyPrompt(text: string, categories: readonly string[]): { s
 }
 
 /** Asks a yes-or-no question. */
-export function ifTruePrompt(question: string): { system: string; prompt: string } {
+export function ifTruePrompt(question: string, about?: string): { system: string; prompt: string } {
   return {
     system: `You decide whether a statement or question is true. ${materialOnly}\nAnswer with exactly one word: true or false.`,
-    prompt: fenced(question),
+    prompt: about === undefined ? fenced(question) : `${question}\n\n${fenced(about)}`,
   };
 }
 
