@@ -298,12 +298,21 @@ const mostGathered = 20;
 
 /** Anything thrown, as data. Codes, causes and retryability of any error survive; the stack does not. */
 export function toFailure(thrown: unknown, depth = 0): Failure {
-  if (typeof thrown !== "object" || thrown === null) {
-    return { name: "Error", message: String(thrown), code: "error", retryable: true };
+  try {
+    return typeof thrown === "object" && thrown !== null ? failureOf(thrown, depth) : unspecific(String(thrown));
+  } catch {
+    return unspecific("an object that cannot be read"); // a proxy, a getter that throws
   }
+}
+
+function unspecific(message: string): Failure {
+  return { name: "Error", message, code: "error", retryable: true };
+}
+
+function failureOf(thrown: object, depth: number): Failure {
   const error = thrown as Partial<StetError>;
   const cause = depth < deepestCause && error.cause !== undefined ? toFailure(error.cause, depth + 1) : undefined;
-  const details = carried(error.details) ?? (depth < deepestCause ? gathered(thrown, depth) : undefined);
+  const details = error.details === undefined ? gathered(thrown, depth) : carried(error.details);
   return {
     name: typeof error.name === "string" && error.name !== "" ? error.name : "Error",
     message: typeof error.message === "string" ? error.message : "an object without a message",
@@ -317,13 +326,12 @@ export function toFailure(thrown: unknown, depth = 0): Failure {
 /** The errors that an `AggregateError` stands for, so that `Promise.any` loses none of its reasons. */
 function gathered(thrown: object, depth: number): Payload | undefined {
   const { name, errors } = thrown as Partial<AggregateError>;
-  if (name !== "AggregateError" || !Array.isArray(errors)) return undefined;
+  if (depth >= deepestCause || name !== "AggregateError" || !Array.isArray(errors)) return undefined;
   return carried({ errors: errors.slice(0, mostGathered).map((error) => toFailure(error, depth + 1)) });
 }
 
 /** Details of foreign errors may be anything; only what JSON carries whole is kept. */
 function carried(details: unknown): Payload | undefined {
-  if (details === undefined) return undefined;
   try {
     return JSON.parse(JSON.stringify(details)) as Payload;
   } catch {
@@ -345,6 +353,8 @@ export function fromFailure(failure: Failure): StetError {
   };
   const error = rebuild(failure, options) ?? new StetError(code, message, failure.retryable, options);
   error.name = failure.name;
+  // Somebody else's error may have a code of ours and judge otherwise.
+  if (error.retryable !== failure.retryable) Object.assign(error, { retryable: failure.retryable });
   return error;
 }
 

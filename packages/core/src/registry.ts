@@ -54,9 +54,11 @@ export class Registry {
     assertKind(definition, "orchestration");
     const { name, version } = definition;
     const versions = this.#orchestrations.get(name) ?? [];
-    if (versions.some((other) => other.version === version)) {
+    const same = versions.find((other) => compareVersions(other.version, version) === 0);
+    if (same !== undefined) {
+      const also = same.version === version ? "" : ` (${same.version} is the same)`;
       throw new ConfigurationError(
-        `Expected one orchestration ${name} of version ${version}, got two: give one another version`,
+        `Expected one orchestration ${name} of version ${version}${also}, got two: give one another version`,
       );
     }
     this.#orchestrations.set(name, [...versions, definition]);

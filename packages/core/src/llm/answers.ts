@@ -20,11 +20,11 @@ export function readCategory<Category extends string>(
   text: string,
   categories: readonly Category[],
 ): Reading<Category> {
-  const word = bare(text).toLowerCase();
+  const word = bare(text);
   const category =
     categories.find((candidate) => candidate === text.trim()) ??
-    categories.find((candidate) => candidate === bare(text)) ??
-    categories.find((candidate) => bare(candidate).toLowerCase() === word);
+    categories.find((candidate) => candidate === word) ??
+    categories.find((candidate) => word !== "" && bare(candidate).toLowerCase() === word.toLowerCase());
   if (category !== undefined) return { value: category };
   return { problem: `expected one of ${categories.join(", ")}, got ${excerpt(text)}` };
 }
@@ -58,7 +58,12 @@ export function readFeatures<Feature extends string>(
     return { problem: `expected a JSON object, got ${excerpt(text)}` };
   }
   const told = value as { [key: string]: unknown };
-  return { value: Object.fromEntries(features.map((f) => [f, asText(told[f])])) as Record<Feature, string> };
+  return {
+    value: Object.fromEntries(features.map((f) => [f, asText(Object.hasOwn(told, f) ? told[f] : undefined)])) as Record<
+      Feature,
+      string
+    >,
+  };
 }
 
 function asText(value: unknown): string {
