@@ -3,7 +3,7 @@
  * themselves need nothing else; a runtime has one too.
  */
 import { randomUUID } from "node:crypto";
-import type { AnyOrchestration, OrchestrationClient } from "./context.ts";
+import type { AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
 import { assertInstanceId, assertName, assertVersion } from "./definitions.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, InstanceError } from "./errors.ts";
@@ -121,7 +121,7 @@ export class Client implements OrchestrationClient {
 
   private constructor({ storage, codec, clock = systemClock, payloadLimit = defaultPayloadLimit }: ClientOptions) {
     this.#storage = storage;
-    const watcher = new InstanceWatcher(storage);
+    const watcher = new InstanceWatcher(storage, clock);
     this.#means = { storage, codec: new TextCodec(codec), clock, payloadLimit, watcher, closed: () => this.#closed };
   }
 
@@ -141,7 +141,9 @@ export class Client implements OrchestrationClient {
     return new Handle(start.instanceId, this.#means) as InstanceHandle<never>;
   };
 
-  instance<Output = unknown>(instanceId: string): InstanceHandle<Output> {
+  instance<Input, Output>(instanceId: string, orchestration: Orchestration<Input, Output>): InstanceHandle<Output>;
+  instance<Output = unknown>(instanceId: string): InstanceHandle<Output>;
+  instance<Output>(instanceId: string): InstanceHandle<Output> {
     assertInstanceId(instanceId);
     return new Handle<Output>(instanceId, this.#means);
   }

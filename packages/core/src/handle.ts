@@ -41,9 +41,6 @@ export interface ClientMeans {
   readonly closed: () => boolean;
 }
 
-/** Whoever waits looks again after this long even if the store told of no change. */
-const lookAgainMs = 30_000;
-
 /** Rows of an output stream read at once. */
 const outputPage = 200;
 
@@ -202,11 +199,9 @@ export class Handle<Output> implements InstanceHandle<Output> {
         const isLate = () => until !== undefined && clock.now() >= until;
         if (!changed && !isLate()) {
           await new Promise<void>((resolve) => {
-            // Also keeps the process alive: whoever waits must not be left by it.
-            const timers = [clock.setTimer(clock.now() + lookAgainMs, () => wake(), true)];
-            if (until !== undefined) timers.push(clock.setTimer(until, () => wake()));
+            const cancel = until === undefined ? undefined : clock.setTimer(until, () => wake());
             wake = () => {
-              for (const cancel of timers) cancel();
+              cancel?.();
               resolve();
             };
           });

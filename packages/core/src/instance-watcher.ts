@@ -1,8 +1,12 @@
 /**
  * Reads and watches instances for clients: many askers at once cost one read, and nobody polls where the store can push.
  */
+import type { Clock } from "./ports.ts";
 import type { InstanceRecord } from "./storage-admin.ts";
 import type { StorageChange, StorageProvider } from "./storage.ts";
+
+/** Whoever watches looks again after this long even if the store told of no change. */
+const lookAgainMs = 30_000;
 
 /** See the head of the file. */
 export class InstanceWatcher {
@@ -11,9 +15,12 @@ export class InstanceWatcher {
   readonly #unsubscribe: () => void;
   #asked: Map<string, ((record: InstanceRecord | undefined) => void)[]> | undefined;
   #failing: ((error: unknown) => void)[] = [];
+  readonly #clock: Clock;
+  #stopLooking: (() => void) | undefined;
 
-  constructor(storage: StorageProvider) {
+  constructor(storage: StorageProvider, clock: Clock) {
     this.#storage = storage;
+    this.#clock = clock;
     this.#unsubscribe = storage.onChange((change) => this.#changed(change));
   }
 
@@ -22,7 +29,7 @@ export class InstanceWatcher {
     return new Promise((resolve, reject) => {
       if (this.#asked === undefined) {
         this.#asked = new Map();
-        queueMicrotask(() => void this.#readAsked());
+        void Promise.resolve().then(() => this.#readAsked());
       }
       const askers = this.#asked.get(instanceId);
       if (askers === undefined) this.#asked.set(instanceId, [resolve]);
@@ -37,16 +44,33 @@ export class InstanceWatcher {
   watch(instanceId: string, listener: (mayHaveEnded: boolean) => void): () => void {
     const listeners = this.#listeners.get(instanceId) ?? new Set();
     this.#listeners.set(instanceId, listeners.add(listener));
+    if (this.#stopLooking === undefined) this.#lookAgain();
     return () => {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#listeners.get(instanceId) === listeners) this.#listeners.delete(instanceId);
+      if (this.#listeners.size === 0) this.#rest();
     };
   }
 
   /** Ends watching and wakes all who watch, so that they see it. */
   close(): void {
     this.#unsubscribe();
+    this.#rest();
     this.#changed({ turns: false, work: false });
+  }
+
+  /** The timer also keeps the process alive: whoever waits must not be left by it. */
+  #lookAgain(): void {
+    const look = () => {
+      this.#lookAgain();
+      this.#changed({ turns: false, work: false });
+    };
+    this.#stopLooking = this.#clock.setTimer(this.#clock.now() + lookAgainMs, look, true);
+  }
+
+  #rest(): void {
+    this.#stopLooking?.();
+    this.#stopLooking = undefined;
   }
 
   #changed({ instances, ended = instances }: StorageChange): void {

@@ -34,7 +34,10 @@ import { noWork, placeWork } from "./work-placement.ts";
 
 /** Most instances in one batch, and most messages in one claim. */
 const batchSize = 512;
-const claimSize = 2_048;
+const claimSize = 512;
+
+/** Batches of instances under way before others are looked for in any case. */
+const mostRoundsWithoutClaim = 8;
 
 /** Most answers of this worker in one turn, so that a large fan-out does not hold up the batch. */
 const mostAnswers = 1_000;
@@ -80,6 +83,7 @@ export class TurnDispatcher {
   readonly #blocked: BlockedInstances;
   readonly #owned = new OwnedExecutions((...answers) => void this.#sendToInbox(...answers));
   #claimSignalled = false;
+  #roundsWithoutClaim = 0;
   #scheduled = false;
   #pumping: Promise<void> | undefined;
   #stopped = false;
@@ -152,7 +156,7 @@ export class TurnDispatcher {
 
   async #pump(): Promise<void> {
     while (!this.#stopped && (this.#claimSignalled || this.#owned.ready.size > 0)) {
-      const claimed = this.#claimSignalled ? await this.#claim() : [];
+      const claimed = this.#isTimeToClaim() ? await this.#claim() : [];
       const oneByOne = this.#cautious && claimed.length > 0;
       const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
       const size = this.#cautious ? 1 : batchSize;
@@ -170,6 +174,14 @@ export class TurnDispatcher {
     this.#cautious = true;
     await this.#giveBack(keys);
     this.#claimSignalled = true;
+  }
+
+  /** What is under way goes first, so that few instances are half done at a time; but it may not starve the others. */
+  #isTimeToClaim(): boolean {
+    if (!this.#claimSignalled) return false;
+    const isTime = this.#owned.ready.size < batchSize / 2 || ++this.#roundsWithoutClaim > mostRoundsWithoutClaim;
+    if (isTime) this.#roundsWithoutClaim = 0;
+    return isTime;
   }
 
   async #claim(): Promise<ClaimedTurn[]> {
