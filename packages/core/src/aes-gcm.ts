@@ -53,16 +53,19 @@ export function aesGcm({ key, formerKeys = [] }: AesGcmOptions): PayloadCodec {
       const [id = "", nonce = "", tag = "", sealed = ""] = text.split(".");
       const secret = secrets.get(id);
       if (secret === undefined) {
-        const known = [...secrets.keys()].join(", ");
-        throw new StetError(
-          "configuration_invalid",
-          `Expected a payload sealed by one of the keys ${known}, got key ${JSON.stringify(id)}`,
+        throw new ConfigurationError(
+          `Expected a payload sealed by key ${[...secrets.keys()].join(" or ")}, got one by key ${JSON.stringify(id)}: give aesGcm its secret in formerKeys`,
         );
       }
-      const decipher = createDecipheriv("aes-256-gcm", secret, Buffer.from(nonce, "base64url"), { authTagLength: 16 })
-        .setAAD(Buffer.from(scopeId))
-        .setAuthTag(Buffer.from(tag, "base64url"));
-      return Buffer.concat([decipher.update(Buffer.from(sealed, "base64url")), decipher.final()]).toString("utf8");
+      try {
+        const decipher = createDecipheriv("aes-256-gcm", secret, Buffer.from(nonce, "base64url"), { authTagLength: 16 })
+          .setAAD(Buffer.from(scopeId))
+          .setAuthTag(Buffer.from(tag, "base64url"));
+        return Buffer.concat([decipher.update(Buffer.from(sealed, "base64url")), decipher.final()]).toString("utf8");
+      } catch (cause) {
+        const message = `Expected a payload as key ${id} sealed it for instance ${scopeId}, got one that was changed, moved from another instance, or sealed with another secret of that id`;
+        throw new StetError("payload_invalid", message, false, { cause });
+      }
     },
     digest: (text, { scopeId }) =>
       createHmac("sha256", digestKey).update(scopeId).update("\n").update(text).digest("base64url"),

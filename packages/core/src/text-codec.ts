@@ -6,7 +6,7 @@
  * wraps an object of the user's that has such a member itself. Envelope members (`id`, `kind`, `name`, ...) stay plain.
  */
 import { createHash } from "node:crypto";
-import { HistoryCorruptError } from "./errors.ts";
+import { HistoryCorruptError, toFailure } from "./errors.ts";
 import type { HistoryEvent } from "./events.ts";
 import type { Payload } from "./payload.ts";
 import type { PayloadCodec } from "./ports.ts";
@@ -70,7 +70,6 @@ const envelope: ReadonlySet<string> = new Set([
   "changeId",
   "active",
   "key",
-  "reason",
   "parentClosePolicy",
 ]);
 
@@ -180,13 +179,14 @@ export class TextCodec {
   #unseal(text: string, scopeId: string, what: string): string {
     if (this.#codec === undefined) {
       throw new HistoryCorruptError(
-        `Expected ${what} to be plain, got a sealed payload: configure the codec that sealed it`,
+        `Expected ${what} to be plain, got a sealed payload: give runtimes and clients the codec that sealed it`,
       );
     }
     try {
       return this.#codec.open(text, { scopeId });
     } catch (cause) {
-      throw new HistoryCorruptError(`Expected codec ${this.#codec.name} to open ${what}, got ${String(cause)}`, {
+      const { message } = toFailure(cause);
+      throw new HistoryCorruptError(`Expected codec ${this.#codec.name} to open ${what}, got an error: ${message}`, {
         cause,
       });
     }
