@@ -18,6 +18,7 @@ import {
 import { mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import Sqlite from "better-sqlite3";
+import { TestEnvironment } from "@stet/testing";
 import { aborted, all, environment, fails, journal, ofKind } from "./world.ts";
 
 /** Where a test keeps its store; gone with the test. */
@@ -484,3 +485,37 @@ for (const [what, change] of [
     );
   });
 }
+
+test("a call of a growing conversation stores what is new, also after its owner has changed", async () => {
+  const talk = orchestration("talk", async (ctx) => {
+    const messages: LlmMessage[] = [];
+    for (let i = 0; i < 12; i++) {
+      messages.push({ role: "user", content: `question ${i}` });
+      messages.push({ role: "assistant", content: await ctx.generate({ messages }) });
+      await ctx.waitForEvent("more");
+    }
+    return messages.length;
+  });
+  const storage = sqlite(":memory:");
+  const llm = mock().otherwise(({ messages }) => `answer to ${messages.at(-1)?.content}`);
+  const env = await TestEnvironment.start({ storage, orchestrations: [talk], llm });
+  const handle = await env.startOrchestration(talk);
+  await env.settle();
+  for (let i = 0; i < 12; i++) {
+    if (i === 8) await env.restart();
+    await handle.raiseEvent("more");
+    await env.settle();
+  }
+
+  assert.equal(await env.result(handle), 24);
+  const requests = (await handle.history()).filter((event) => event.kind === "LlmRequested");
+  assert.deepEqual(
+    requests.map(({ request }) => request.messages.length),
+    Array.from({ length: 12 }, (_, i) => 2 * i + 1),
+  );
+  assert.equal(requests.at(-1)?.request.messages[3]?.content, "answer to question 1");
+  const chunks = await storage.admin.readHistory(handle.instanceId, 1);
+  const longest = Math.max(...chunks.map((chunk) => chunk.length));
+  assert.ok(longest < 900, `a call of 23 messages is one reference, got a chunk of ${longest} characters`);
+  await env.close();
+});

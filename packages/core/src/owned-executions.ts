@@ -6,6 +6,7 @@ import type { OrchestrationStarted, Recorded } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { AnswerBody } from "./messages.ts";
 import type { InstanceKey } from "./storage.ts";
+import type { Transcripts } from "./transcripts.ts";
 
 /** An instance that this worker owns. */
 export interface Owned {
@@ -16,6 +17,8 @@ export interface Owned {
   lastEventId: number;
   /** The recorded start of an execution whose code has not run yet. */
   unrun: (Recorded & OrchestrationStarted) | undefined;
+  /** The lists of messages that it has in the store. */
+  readonly transcripts: Transcripts;
   /** Requests whose work runs here without a row. */
   readonly held: Set<number>;
   /** Answers found here that no turn has taken yet. */

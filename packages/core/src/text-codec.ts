@@ -2,8 +2,8 @@
  * Events, messages and values as the store keeps them: JSON text in which long texts are references to payloads stored
  * once, and in which a payload codec has sealed what it must.
  *
- * Markers are objects with the member `$stet`: `ref` names a payload by digest, `sealed` holds a sealed text, `plain`
- * wraps an object of the user's that has such a member itself. Envelope members (`id`, `kind`, `name`, ...) stay plain.
+ * Markers are objects with the member `$stet`: `ref` names a payload by digest, `list` the end of a list of messages
+ * (`transcripts.ts`), `sealed` holds a sealed text, `plain` wraps an object of the user's that has such a member itself. Envelope members (`id`, `kind`, `name`, ...) stay plain.
  */
 import { createHash } from "node:crypto";
 import { HistoryCorruptError, toFailure } from "./errors.ts";
@@ -12,14 +12,36 @@ import type { Payload } from "./payload.ts";
 import type { PayloadCodec } from "./ports.ts";
 import type { StoredPayload } from "./storage.ts";
 import { longText } from "./to-payload.ts";
+import type { StoredList, Transcripts } from "./transcripts.ts";
 
 /** Gathers the payloads that texts refer to, each once. */
 export class PayloadSink {
+  readonly #transcripts: Transcripts | undefined;
   #payloads: Map<string, StoredPayload> | undefined;
+  #lists: StoredList[] | undefined;
+
+  /** @param transcripts - The lists of messages that the instance has in the store already. */
+  constructor(transcripts?: Transcripts) {
+    this.#transcripts = transcripts;
+  }
 
   put(digest: string, bodyOf: () => string): void {
     this.#payloads ??= new Map();
     if (!this.#payloads.has(digest)) this.#payloads.set(digest, { digest, body: bodyOf() });
+  }
+
+  /** The list that these messages go on from, in the store or in this sink. */
+  listBefore(messages: readonly Payload[]): StoredList | undefined {
+    return this.#transcripts?.longestPrefix(messages, this.#lists ?? []);
+  }
+
+  putList(list: StoredList): void {
+    (this.#lists ??= []).unshift(list);
+  }
+
+  /** What was gathered is in the store now. */
+  stored(): void {
+    if (this.#lists !== undefined) this.#transcripts?.keep(this.#lists);
   }
 
   get payloads(): readonly StoredPayload[] {
@@ -34,8 +56,8 @@ export type PayloadSource = (digests: readonly string[]) => Promise<readonly Sto
 
 const marker = "$stet";
 
-/** Messages of a conversation are repeated by every later call, so even short ones pay for a reference. */
-const longMessage = 120;
+/** A conversation of more messages than this is taken for one that grows, and stored as a list. */
+const longConversation = 4;
 
 /** Members that route and correlate. They carry no user data and are never sealed or put aside. */
 const envelope: ReadonlySet<string> = new Set([
@@ -134,15 +156,16 @@ export class TextCodec {
   #store(key: string, value: unknown, scopeId: string, sink: PayloadSink | undefined): unknown {
     const codec = this.#codec;
     const put = sink === undefined ? undefined : (text: string) => this.#put(text, scopeId, sink);
-    const stored = key === "request" ? storedRequest(value as Json, put) : storedValue(value, put);
+    const stored = key === "request" ? storedRequest(value as Json, put, sink) : storedValue(value, put);
     return codec === undefined ? stored : { [marker]: "sealed", text: codec.seal(JSON.stringify(stored), { scopeId }) };
   }
 
-  #put(text: string, scopeId: string, sink: PayloadSink): unknown {
+  /** Puts a text aside and answers its digest. */
+  #put(text: string, scopeId: string, sink: PayloadSink): string {
     const codec = this.#codec;
     const digest = codec === undefined ? sha256(text) : codec.digest(text, { scopeId });
     sink.put(digest, () => (codec === undefined ? text : codec.seal(text, { scopeId })));
-    return { [marker]: "ref", digest };
+    return digest;
   }
 
   #parse(text: string, what: string): unknown {
@@ -155,14 +178,18 @@ export class TextCodec {
 
   async #revive(records: readonly unknown[], scopeId: string, source: PayloadSource, what: string): Promise<unknown[]> {
     const opened = records.map((record) => this.#open(record, scopeId, what));
-    const digests = new Set<string>();
-    for (const record of opened) collectDigests(record, digests);
-    const bodies = new Map<string, unknown>();
-    for (const { digest, body } of digests.size === 0 ? [] : await source([...digests])) {
-      const text = this.#codec === undefined ? body : this.#unseal(body, scopeId, what);
-      bodies.set(digest, this.#parse(text, what));
+    const bodies: Bodies = { what, values: new Map(), lists: new Map() };
+    // Payloads of lists name others: mostly lists of the same history, so that two rounds are the rule.
+    for (let wanted = mentionsOf(opened); ; wanted = mentionsOf([...bodies.values.values()].filter(isList))) {
+      const missing = wanted.filter((digest) => !bodies.values.has(digest));
+      if (missing.length === 0) return opened.map((record) => resolved(record, bodies));
+      for (const { digest, body } of await source(missing)) {
+        const text = this.#codec === undefined ? body : this.#unseal(body, scopeId, what);
+        bodies.values.set(digest, this.#parse(text, what));
+      }
+      const lost = missing.find((digest) => !bodies.values.has(digest));
+      if (lost !== undefined) throw new HistoryCorruptError(`Expected ${what} to find payload ${lost}, got none`);
     }
-    return opened.map((record) => resolved(record, bodies, what));
   }
 
   /** The record with its sealed members opened, one level deep: sealing is never nested. */
@@ -193,29 +220,39 @@ export class TextCodec {
   }
 }
 
-type Put = (text: string) => unknown;
+/** Puts a text aside and answers its digest. */
+type Put = (text: string) => string;
 
 /** The request of a model call, or the event of a work item, which may be one and then has it inside. */
-function storedRequest(request: Json, put: Put | undefined): unknown {
+function storedRequest(request: Json, put: Put | undefined, sink: PayloadSink | undefined): unknown {
   if (typeof request["kind"] === "string") {
     return mapMembers(request, (member, key) =>
-      key === "request" ? storedRequest(member as Json, put) : storedValue(member, put),
+      key === "request" ? storedRequest(member as Json, put, sink) : storedValue(member, put),
     );
   }
-  const { messages, ...rest } = request;
-  const stored = (message: unknown) => {
-    const text = JSON.stringify(message);
-    return put !== undefined && text.length > longMessage && text.isWellFormed()
-      ? put(text)
-      : storedValue(message, put);
-  };
+  const { messages, ...rest } = request as { readonly messages: readonly Payload[] };
   const others = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, storedValue(value, put)]));
-  return { messages: (messages as unknown[]).map(stored), ...others };
+  return { messages: storedMessages(messages, put, sink), ...others };
+}
+
+function storedMessages(messages: readonly Payload[], put: Put | undefined, sink: PayloadSink | undefined): unknown {
+  if (put === undefined || sink === undefined || messages.length <= longConversation) {
+    return messages.map((message) => storedValue(message, put));
+  }
+  const before = sink.listBefore(messages);
+  const added = messages.slice(before?.messages.length ?? 0).map((message) => storedValue(message, put));
+  if (before !== undefined && added.length === 0) return { [marker]: "list", digest: before.digest };
+  const list: List = { ...(before !== undefined && { after: before.digest }), added };
+  const digest = put(JSON.stringify({ [listMember]: list }));
+  sink.putList({ messages, digest });
+  return { [marker]: "list", digest };
 }
 
 function storedValue(value: unknown, put: Put | undefined): unknown {
   if (typeof value === "string") {
-    return put !== undefined && value.length > longText && value.isWellFormed() ? put(JSON.stringify(value)) : value;
+    return put !== undefined && value.length > longText && value.isWellFormed()
+      ? { [marker]: "ref", digest: put(JSON.stringify(value)) }
+      : value;
   }
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => storedValue(item, put));
@@ -223,29 +260,76 @@ function storedValue(value: unknown, put: Put | undefined): unknown {
   return Object.hasOwn(stored, marker) ? { [marker]: "plain", value: stored } : stored;
 }
 
-function collectDigests(value: unknown, digests: Set<string>): void {
-  if (typeof value !== "object" || value === null) return;
-  if (isMarker(value) && value[marker] === "ref") digests.add(value["digest"] as string);
-  else for (const member of Object.values(value)) collectDigests(member, digests);
+/** The only member of a payload that is a list. */
+const listMember = "$stet list";
+
+interface List {
+  readonly after?: string;
+  readonly added: readonly unknown[];
 }
 
-function resolved(value: unknown, bodies: ReadonlyMap<string, unknown>, what: string): unknown {
+function isList(body: unknown): body is { readonly [listMember]: List } {
+  return typeof body === "object" && body !== null && Object.hasOwn(body, listMember);
+}
+
+/** Payloads as they were read, and the lists that have been put together from them. */
+interface Bodies {
+  readonly what: string;
+  readonly values: Map<string, unknown>;
+  readonly lists: Map<string, readonly unknown[]>;
+}
+
+/** The digests that records and lists name. */
+function mentionsOf(records: readonly unknown[]): string[] {
+  const digests = new Set<string>();
+  const collect = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return;
+    if (!isMarker(value)) for (const member of Object.values(value)) collect(member);
+    else if (value[marker] === "plain") for (const member of Object.values(value["value"] as Json)) collect(member);
+    else digests.add(value["digest"] as string);
+  };
+  for (const record of records) {
+    if (isList(record) && record[listMember].after !== undefined) digests.add(record[listMember].after);
+    collect(record);
+  }
+  return [...digests];
+}
+
+function resolved(value: unknown, bodies: Bodies): unknown {
   if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map((item) => resolved(item, bodies, what));
-  if (!isMarker(value)) return mapMembers(value as Json, (member) => resolved(member, bodies, what));
+  if (Array.isArray(value)) return value.map((item) => resolved(item, bodies));
+  if (!isMarker(value)) return mapMembers(value as Json, (member) => resolved(member, bodies));
   switch (value[marker]) {
-    case "ref": {
-      const digest = value["digest"] as string;
-      if (!bodies.has(digest)) throw new HistoryCorruptError(`Expected ${what} to find payload ${digest}, got none`);
-      return structuredClone(bodies.get(digest)); // two references must not share one object
-    }
+    case "ref":
+      return structuredClone(bodies.values.get(value["digest"] as string)); // two references must not share one object
+    case "list":
+      return listOf(value["digest"] as string, bodies);
     case "plain":
-      return mapMembers(value["value"] as Json, (member) => resolved(member, bodies, what));
+      return mapMembers(value["value"] as Json, (member) => resolved(member, bodies));
     default:
       throw new HistoryCorruptError(
-        `Expected ${what} to hold a known marker, got ${JSON.stringify(value).slice(0, 60)}`,
+        `Expected ${bodies.what} to hold a known marker, got ${JSON.stringify(value).slice(0, 60)}`,
       );
   }
+}
+
+/** The messages up to the list with this digest. Lists with the same beginning share its messages. */
+function listOf(digest: string, bodies: Bodies): readonly unknown[] {
+  const { what, values, lists } = bodies;
+  const later: { readonly digest: string; readonly added: readonly unknown[] }[] = [];
+  let at: string | undefined = digest;
+  while (at !== undefined && !lists.has(at)) {
+    const body = values.get(at);
+    if (!isList(body)) throw new HistoryCorruptError(`Expected ${what} to find a list in payload ${at}, got none`);
+    later.push({ digest: at, added: body[listMember].added });
+    at = body[listMember].after;
+  }
+  let messages = at === undefined ? [] : (lists.get(at) ?? []);
+  for (const list of later.reverse()) {
+    messages = [...messages, ...list.added.map((message) => resolved(message, bodies))];
+    lists.set(list.digest, messages);
+  }
+  return messages;
 }
 
 function isMarker(value: unknown): value is Json {

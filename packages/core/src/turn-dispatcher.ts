@@ -27,6 +27,7 @@ import type { ClaimedTurn, CommitOutcome, InstanceKey, StorageProvider, TurnComm
 import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed } from "./turn.ts";
 import { commitOf } from "./turn-commit.ts";
+import { Transcripts } from "./transcripts.ts";
 import type { Watchdog } from "./watchdog.ts";
 import { holdsTheLoop, hop, nextMacrotask, WatchedHop } from "./watched-hop.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
@@ -246,7 +247,9 @@ export class TurnDispatcher {
         continue;
       }
       const { key, instanceId, rootId, lastEventId } = turn;
-      const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, held: new Set(), arrived: [] };
+      const transcripts = new Transcripts();
+      const inHand = { held: new Set<number>(), arrived: [], transcripts };
+      const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, ...inHand };
       this.#owned.add(owned);
       entries.push({ owned, incoming: incomings.get(turn) ?? [], lost });
     }
@@ -306,7 +309,7 @@ export class TurnDispatcher {
   #turn({ owned, incoming, lost }: Entry, at: number): Turn {
     const { codec, registry } = this.#environment;
     const { rootId, execution, unrun } = owned;
-    const sink = new PayloadSink();
+    const sink = new PayloadSink(owned.transcripts);
     owned.unrun = undefined;
     const feed = new TurnFeed(execution, {
       incoming,
@@ -381,6 +384,7 @@ export class TurnDispatcher {
       return this.#drop(owned, feed);
     }
     const { instanceId, execution } = owned;
+    turn.sink.stored();
     for (const eventId of feed.effects.cancelledWork) {
       work.cancel(
         idempotencyKeyOf({ instanceId, execution: execution.execution, eventId }),
