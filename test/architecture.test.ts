@@ -21,6 +21,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "to-payload.ts",
       "errors.ts",
       "duration.ts",
+      "options.ts",
       "schema.ts",
       "llm/conversation.ts",
     ],

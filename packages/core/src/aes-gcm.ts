@@ -7,6 +7,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { ConfigurationError, StetError } from "./errors.ts";
+import { assertOptions, shown } from "./options.ts";
 import type { PayloadCodec } from "./ports.ts";
 
 /** Keys of the codec. */
@@ -27,16 +28,21 @@ export interface AesGcmOptions {
  * ```
  * @throws ConfigurationError when a key is not 32 bytes or an id is used twice.
  */
-export function aesGcm({ key, formerKeys = [] }: AesGcmOptions): PayloadCodec {
+export function aesGcm(options: AesGcmOptions): PayloadCodec {
+  assertOptions(options, { key: true, formerKeys: true }, "aesGcm");
+  const { key, formerKeys = [] } = options;
   const secrets = new Map<string, Uint8Array>();
-  for (const { id, secret } of [key, ...formerKeys]) {
-    if (!/^[\w-]{1,64}$/.test(id) || secrets.has(id)) {
+  for (const { id, secret } of [key, ...formerKeys].map(
+    (each: Partial<AesGcmOptions["key"]> | undefined) => each ?? {},
+  )) {
+    if (typeof id !== "string" || !/^[\w-]{1,64}$/.test(id) || secrets.has(id)) {
       throw new ConfigurationError(
-        `Expected each key id to be used once and hold only letters, digits, _ and -, got ${JSON.stringify(id)}`,
+        `Expected each key id to be used once and hold only letters, digits, _ and -, got ${shown(id)}`,
       );
     }
-    if (secret.length !== 32) {
-      throw new ConfigurationError(`Expected the secret of key ${id} to have 32 bytes, got ${secret.length}`);
+    if (!(secret instanceof Uint8Array) || secret.length !== 32) {
+      const found = secret instanceof Uint8Array ? secret.length : `a secret of type ${typeof secret}`;
+      throw new ConfigurationError(`Expected the secret of key ${id} to be 32 bytes in a Buffer, got ${found}`);
     }
     secrets.set(id, secret);
   }

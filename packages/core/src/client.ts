@@ -13,8 +13,11 @@ import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./inst
 import { InstanceWatcher } from "./instance-watcher.ts";
 import type { StartMessage } from "./messages.ts";
 import { assertLabels } from "./orchestration-context.ts";
+import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
 import type { Clock, PayloadCodec } from "./ports.ts";
+import { assertKind } from "./registry.ts";
+import { assertCodec, assertStorage } from "./runtime-options.ts";
 import { assertValid } from "./schema.ts";
 import type { ExecutionRecord, InstanceQuery, InstanceStatus, StorageStats } from "./storage-admin.ts";
 import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from "./storage.ts";
@@ -113,8 +116,16 @@ export class Client implements OrchestrationClient {
   }[] = [];
   #closed = false;
 
-  /** Opens the store. @throws StorageError */
+  /**
+   * Opens the store.
+   *
+   * @throws ConfigurationError when an option is wrong.
+   * @throws StorageError when the store cannot be opened.
+   */
   static async connect(options: ClientOptions): Promise<Client> {
+    assertOptions(options, { storage: true, codec: true, clock: true, payloadLimit: true }, "Client.connect");
+    assertStorage(options.storage, "Client.connect");
+    assertCodec(options.codec, "Client.connect");
     await options.storage.open();
     return new Client(options);
   }
@@ -150,6 +161,8 @@ export class Client implements OrchestrationClient {
 
   /** Instances by status, name, labels and time. */
   async list(options: ListOptions = {}): Promise<InstancePage> {
+    assertOptions(options, listOptions, "client.list");
+    for (const status of [options.status].flat()) assertChoice(status, standings, "status of client.list");
     const { name, version, labels, idPrefix, parentId, createdAfter, createdBefore, cursor } = options;
     const { rows, cursor: next } = await this.#storage.admin.listInstances({
       limit: limitOf(options.limit, 100, 1000),
@@ -159,8 +172,8 @@ export class Client implements OrchestrationClient {
       ...(labels !== undefined && { labels }),
       ...(idPrefix !== undefined && { idPrefix }),
       ...(parentId !== undefined && { parentId }),
-      ...(createdAfter !== undefined && { createdAfter: Number(createdAfter) }),
-      ...(createdBefore !== undefined && { createdBefore: Number(createdBefore) }),
+      ...(createdAfter !== undefined && { createdAfter: instantOf(createdAfter, "createdAfter of list") }),
+      ...(createdBefore !== undefined && { createdBefore: instantOf(createdBefore, "createdBefore of list") }),
       ...(cursor !== undefined && { cursor }),
     });
     const states = await Promise.all(rows.map((row) => stateOf(row, this.#means)));
@@ -290,20 +303,28 @@ export class Client implements OrchestrationClient {
 
   /** Removes old trees and old executions. Answers how many. */
   async prune(options: PruneOptions): Promise<{ readonly trees: number; readonly executions: number }> {
-    const { olderThan, keepExecutions } = options;
+    assertOptions(options, pruneOptions, "client.prune");
+    const { olderThan, endedBefore, keepExecutions } = options;
     const before =
       olderThan === undefined
-        ? options.endedBefore
+        ? endedBefore === undefined
+          ? undefined
+          : instantOf(endedBefore, "endedBefore of prune")
         : this.#means.clock.now() - durationMs(olderThan, "olderThan of prune");
     if (before === undefined && keepExecutions === undefined) {
       throw new ConfigurationError(
         "Expected prune to be given endedBefore, olderThan or keepExecutions, got none of them",
       );
     }
+    if (keepExecutions !== undefined && !(Number.isInteger(keepExecutions) && keepExecutions >= 1)) {
+      throw new ConfigurationError(
+        `Expected keepExecutions of prune to be a whole number from 1, got ${shown(keepExecutions)}`,
+      );
+    }
     return this.#storage.admin.prune({
       limit: limitOf(options.limit, 1000, 100_000),
-      ...(before !== undefined && { endedBefore: Number(before) }),
-      ...(keepExecutions !== undefined && { keepExecutions: Math.max(1, keepExecutions) }),
+      ...(before !== undefined && { endedBefore: before }),
+      ...(keepExecutions !== undefined && { keepExecutions }),
     });
   }
 
@@ -316,8 +337,11 @@ export class Client implements OrchestrationClient {
   }
 
   #startOf(callee: AnyOrchestration | string, input: unknown, options: StartInstanceOptions): OutgoingStart {
+    if (typeof callee !== "string") assertKind(callee, "orchestration", "what is started");
     const name = typeof callee === "string" ? callee : callee.name;
     assertName(name, "orchestration");
+    assertOptions(options, startOptions, `the start of orchestration ${name}`);
+    assertChoice(options.ifExists, ["fail", "attach"], `ifExists of the start of orchestration ${name}`);
     const { version, labels, instanceId = randomUUID() } = options;
     assertInstanceId(instanceId);
     if (version !== undefined) assertVersion(version, `orchestration ${name}`);
@@ -368,10 +392,43 @@ function statusQuery(status: ListOptions["status"]): Pick<InstanceQuery, "status
   return { status: [...new Set<InstanceStatus>([...stored, "pending", "running"])] };
 }
 
+const startOptions: NamesOf<StartInstanceOptions> = { instanceId: true, version: true, labels: true, ifExists: true };
+
+const pruneOptions: NamesOf<PruneOptions> = { endedBefore: true, olderThan: true, keepExecutions: true, limit: true };
+
+const listOptions: NamesOf<ListOptions> = {
+  status: true,
+  name: true,
+  version: true,
+  labels: true,
+  idPrefix: true,
+  parentId: true,
+  createdAfter: true,
+  createdBefore: true,
+  limit: true,
+  cursor: true,
+};
+
+const standings: readonly InstanceState["status"][] = [
+  "pending",
+  "running",
+  "blocked",
+  "completed",
+  "failed",
+  "cancelled",
+  "terminated",
+];
+
+function instantOf(instant: Date | number, what: string): number {
+  const at = Number(instant);
+  if (Number.isFinite(at)) return at;
+  throw new ConfigurationError(`Expected ${what} to be a valid date or epoch milliseconds, got ${String(instant)}`);
+}
+
 function limitOf(limit: number | undefined, fallback: number, most: number): number {
   const given = limit ?? fallback;
   if (!(Number.isInteger(given) && given >= 1 && given <= most)) {
-    throw new ConfigurationError(`Expected a limit to be a whole number from 1 to ${most}, got ${given}`);
+    throw new ConfigurationError(`Expected a limit to be a whole number from 1 to ${most}, got ${shown(given)}`);
   }
   return given;
 }

@@ -14,6 +14,7 @@ import type {
 import { durationMs } from "./duration.ts";
 import { ConfigurationError } from "./errors.ts";
 import type { RecordedActivityOptions } from "./events.ts";
+import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
 import { retryPolicy } from "./retry.ts";
 
 /**
@@ -42,6 +43,8 @@ export function activity<Input, Output>(
   const [options, run] = split(rest, `activity ${name}`);
   assertName(name, "activity");
   const { effect } = options;
+  assertOptions(options, activityOptions, `activity ${name}`);
+  assertChoice(effect, ["pure", "idempotent", "compensable", "irreversible"], `effect of activity ${name}`);
   if (effect === "irreversible" && (options.retry?.maxAttempts ?? 1) > 1) {
     throw new ConfigurationError(
       `Expected the irreversible activity ${name} to have no retries, got retry.maxAttempts ${options.retry?.maxAttempts}: it is never started twice`,
@@ -75,10 +78,24 @@ export function orchestration<Input, Output>(
 ): Orchestration<Input, Output> {
   const [options, run] = split(rest, `orchestration ${name}`);
   assertName(name, "orchestration");
+  assertOptions(options, orchestrationOptions, `orchestration ${name}`);
   const { version = "1" } = options;
   assertVersion(version, `orchestration ${name}`);
   return Object.freeze({ kind: "orchestration", name, version, options, run });
 }
+
+const activityOptions: NamesOf<ActivityDefinitionOptions<unknown>> = {
+  input: true,
+  effect: true,
+  description: true,
+  retry: true,
+  timeout: true,
+  totalTimeout: true,
+  heartbeatTimeout: true,
+  tag: true,
+};
+
+const orchestrationOptions: NamesOf<OrchestrationOptions<unknown>> = { version: true, input: true, description: true };
 
 /** The part of activity options that is recorded with a call. */
 export function recordedOptions(
@@ -104,7 +121,7 @@ export function recordedOptions(
 export function assertName(name: unknown, what: string): asserts name is string {
   if (typeof name !== "string" || !/^[A-Za-z_][\w.:/-]{0,199}$/.test(name)) {
     throw new ConfigurationError(
-      `Expected the name of the ${what} to start with a letter and hold only letters, digits and _ . : / - (at most 200), got ${JSON.stringify(name)}`,
+      `Expected the name of the ${what} to start with a letter and hold only letters, digits and _ . : / - (at most 200), got ${shown(name)}`,
     );
   }
 }
@@ -113,7 +130,7 @@ export function assertName(name: unknown, what: string): asserts name is string 
 export function assertVersion(version: unknown, what: string): asserts version is string {
   if (typeof version !== "string" || !/^\d{1,9}(\.\d{1,9}){0,3}$/.test(version)) {
     throw new ConfigurationError(
-      `Expected the version of ${what} to be numbers with dots, such as "2" or "1.4.0", got ${JSON.stringify(version)}`,
+      `Expected the version of ${what} to be numbers with dots, such as "2" or "1.4.0", got ${shown(version)}`,
     );
   }
 }
@@ -128,7 +145,7 @@ export function assertInstanceId(id: unknown): asserts id is string {
     !isWellFormed(id)
   ) {
     throw new ConfigurationError(
-      `Expected an instance id to be 1 to 500 characters without control characters, got ${JSON.stringify(id)}`,
+      `Expected an instance id to be 1 to 500 characters without control characters, got ${shown(id)}`,
     );
   }
 }
@@ -136,7 +153,7 @@ export function assertInstanceId(id: unknown): asserts id is string {
 /** @throws ConfigurationError unless `text` is 1 to 200 characters. */
 export function assertShort(text: unknown, what: string): asserts text is string {
   if (typeof text !== "string" || text.length === 0 || text.length > 200) {
-    throw new ConfigurationError(`Expected the ${what} to be 1 to 200 characters, got ${JSON.stringify(text)}`);
+    throw new ConfigurationError(`Expected the ${what} to be 1 to 200 characters, got ${shown(text)}`);
   }
 }
 
@@ -150,7 +167,7 @@ type Rest<Options, Run> = readonly [Run] | readonly [Options, Run];
 function split<Options, Run>(rest: Rest<Options, Run>, what: string): readonly [Options, Run] {
   const [options, run] = rest.length === 1 ? [{} as Options, rest[0]] : rest;
   if (typeof run !== "function") {
-    throw new ConfigurationError(`Expected ${what} to be given its function last, got ${typeof run}`);
+    throw new ConfigurationError(`Expected ${what} to be given its function last, got ${shown(run)}`);
   }
   return [options, run];
 }

@@ -3,6 +3,7 @@
  * only public options accept the forms below.
  */
 import { ConfigurationError } from "./errors.ts";
+import { shown } from "./options.ts";
 
 type Unit = "ms" | "s" | "m" | "h" | "d";
 
@@ -25,7 +26,7 @@ export function durationMs(duration: Duration, what: string): number {
   const ms = typeof duration === "number" ? duration : parse(duration);
   if (!(ms >= 0 && ms <= longestMs)) {
     throw new ConfigurationError(
-      `Expected ${what} to be milliseconds or a string like "500ms", "10s", "5m", "2h", "1d" (at most 100 years), got ${JSON.stringify(duration)}`,
+      `Expected ${what} to be milliseconds or a string like "500ms", "10s", "5m", "2h", "1d" (at most 100 years), got ${shown(duration)}`,
     );
   }
   return Math.round(ms) + 0;

@@ -4,6 +4,7 @@
 import { durationMs, type Duration } from "./duration.ts";
 import { assertName } from "./definitions.ts";
 import {
+  ConfigurationError,
   type Failure,
   fromFailure,
   InstanceError,
@@ -22,6 +23,7 @@ import type {
 } from "./instance-handle.ts";
 import type { InstanceWatcher } from "./instance-watcher.ts";
 import type { Message } from "./messages.ts";
+import { shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
 import type { Clock } from "./ports.ts";
 import type { InstanceRecord } from "./storage-admin.ts";
@@ -99,10 +101,12 @@ export class Handle<Output> implements InstanceHandle<Output> {
   }
 
   async cancel(reason = "cancelled by a client"): Promise<void> {
+    assertReason(reason, this.instanceId);
     await this.#send({ kind: "CancelRequested", reason });
   }
 
   async terminate(reason = "terminated by a client"): Promise<void> {
+    assertReason(reason, this.instanceId);
     await this.#send({ kind: "OrchestrationTerminated", reason });
     await this.#means.storage.admin.unblock([this.instanceId]); // a blocked one must be claimed to be ended
   }
@@ -217,6 +221,11 @@ export class Handle<Output> implements InstanceHandle<Output> {
       },
     };
   }
+}
+
+function assertReason(reason: unknown, instanceId: string): void {
+  if (typeof reason === "string") return;
+  throw new ConfigurationError(`Expected the reason to end instance ${instanceId} to be a text, got ${shown(reason)}`);
 }
 
 type Change = "changed" | "late" | "closed";

@@ -29,7 +29,8 @@ export type { Duration } from "./duration.ts";
 export type { Schema, SchemaIssue, SchemaVerdict } from "./schema.ts";
 
 // Services
-export { Runtime, type RuntimeOptions, type ShutdownOptions } from "./runtime.ts";
+export { Runtime, type ShutdownOptions } from "./runtime.ts";
+export type { RuntimeOptions } from "./runtime-options.ts";
 export {
   Client,
   type ClientOptions,

@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import type { AnyActivity, AnyOrchestration } from "./context.ts";
 import { ConfigurationError } from "./errors.ts";
+import { shown } from "./options.ts";
 
 /** See the head of the file. */
 export class Registry {
@@ -51,7 +52,7 @@ export class Registry {
   }
 
   #addOrchestration(definition: AnyOrchestration): void {
-    assertKind(definition, "orchestration");
+    assertKind(definition, "orchestration", "each of orchestrations");
     const { name, version } = definition;
     const versions = this.#orchestrations.get(name) ?? [];
     const same = versions.find((other) => compareVersions(other.version, version) === 0);
@@ -65,7 +66,7 @@ export class Registry {
   }
 
   #addActivity(definition: AnyActivity): void {
-    assertKind(definition, "activity");
+    assertKind(definition, "activity", "each of activities");
     if (this.#activities.has(definition.name)) {
       throw new ConfigurationError(`Expected one activity ${definition.name}, got two: rename one`);
     }
@@ -73,10 +74,14 @@ export class Registry {
   }
 }
 
-function assertKind(definition: { readonly kind?: unknown } | undefined, kind: string): void {
-  if (definition?.kind !== kind) {
-    throw new ConfigurationError(`Expected a definition made by ${kind}(), got ${JSON.stringify(definition)}`);
-  }
+/** @throws ConfigurationError unless it was made by `activity()` or `orchestration()`, whichever `kind` says. */
+export function assertKind(definition: unknown, kind: "activity" | "orchestration", what: string): void {
+  const found = definition as { readonly kind?: unknown; readonly name?: unknown } | undefined;
+  if (found?.kind === kind) return;
+  const other = found?.kind === "activity" || found?.kind === "orchestration";
+  throw new ConfigurationError(
+    `Expected ${what} to be a definition made by ${kind}(), got ${other ? `the ${found.kind} ${String(found.name)}` : shown(definition)}`,
+  );
 }
 
 /** Numbers with dots, number by number; a missing number is 0. */

@@ -5,6 +5,7 @@
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, type Failure } from "./errors.ts";
 import type { RecordedRetryPolicy } from "./events.ts";
+import { assertOptions, type NamesOf } from "./options.ts";
 
 /** How an activity is retried. Without a policy it is not retried; with one, what it leaves out has these defaults. */
 export interface RetryPolicy {
@@ -30,8 +31,18 @@ const defaults: RecordedRetryPolicy = {
   jitter: 0.2,
 };
 
+const names: NamesOf<RetryPolicy> = {
+  maxAttempts: true,
+  initialInterval: true,
+  backoff: true,
+  maxInterval: true,
+  jitter: true,
+  nonRetryable: true,
+};
+
 /** The policy with every duration in milliseconds and every default in place. */
 export function retryPolicy(policy: RetryPolicy = {}, what: string): RecordedRetryPolicy {
+  assertOptions(policy, names, `retry of ${what}`);
   const { maxAttempts = defaults.maxAttempts, backoff = defaults.backoff, jitter = defaults.jitter } = policy;
   if (!(Number.isInteger(maxAttempts) && maxAttempts >= 1)) {
     throw new ConfigurationError(

@@ -3,18 +3,18 @@
  * over from the dead, and gives everything back when it is shut down.
  */
 import { Client, deadAfterMs } from "./client.ts";
-import type { AnyActivity, AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
+import type { AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
 import { enterGuarded, installDeterminismGuard, leaveGuarded } from "./determinism-guard.ts";
 import { ownershipDiagnostics } from "./diagnostics.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
-import { LlmDispatcher, type LlmTable } from "./llm/llm-dispatcher.ts";
-import type { LlmProvider } from "./llm/provider.ts";
+import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { Patience } from "./patience.ts";
-import type { Clock, LogFields, Logger, PayloadCodec } from "./ports.ts";
-import { Registry } from "./registry.ts";
+import type { Clock, LogFields, Logger } from "./ports.ts";
+import { assertKind, Registry } from "./registry.ts";
+import { assertRuntimeOptions, type RuntimeOptions } from "./runtime-options.ts";
 import type { StorageProvider, WorkerKey } from "./storage.ts";
 import { systemClock, warningLogger } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
@@ -22,42 +22,6 @@ import { defaultPayloadLimit } from "./to-payload.ts";
 import { TurnDispatcher } from "./turn-dispatcher.ts";
 import { Watchdog } from "./watchdog.ts";
 import { WorkDispatcher } from "./work-dispatcher.ts";
-
-/** Options of a runtime. Only `storage` is needed. */
-export interface RuntimeOptions {
-  readonly storage: StorageProvider;
-  readonly orchestrations?: readonly AnyOrchestration[];
-  readonly activities?: readonly AnyActivity[];
-  /** A provider, or several by the names that `{ model }` uses; the first is the default. */
-  readonly llm?: LlmProvider | LlmTable;
-  /** How much runs at once. @default `{ activities: 256, models: 16 }` */
-  readonly concurrency?: { readonly activities?: number; readonly models?: number };
-  /** Tags of activities that this worker runs besides untagged ones. */
-  readonly tags?: readonly string[];
-  /** Live executions kept in memory between turns. @default 10000 */
-  readonly cacheSize?: number;
-  /** Encrypts payloads on their way to the store. Clients must be given the same. */
-  readonly codec?: PayloadCodec;
-  /** Largest payload in bytes, after long texts have been put aside. @default 4 MiB */
-  readonly payloadLimit?: number;
-  /**
-   * `"off"` leaves the globals alone (`Date`, `Math.random`, timers and `fetch` are not guarded in orchestrations) and
-   * starts no watchdog for code that holds the event loop. @default "guarded"
-   */
-  readonly determinism?: "guarded" | "off";
-  /** `"error"` blocks an instance whose code would ask a recorded model call otherwise today. @default "report" */
-  readonly promptDrift?: "report" | "error";
-  /** `"fail"` ends instances whose code does not match their history instead of blocking them. @default "block" */
-  readonly onNondeterminism?: "block" | "fail";
-  /** Names the deployed code: blocked instances are tried again by another build. @default a hash of the definitions */
-  readonly buildId?: string;
-  /** Shown in stats. @default "worker-" and the process id */
-  readonly workerName?: string;
-  /** @default warnings and errors as JSON lines on standard error */
-  readonly logger?: Logger;
-  /** @default the system's */
-  readonly clock?: Clock;
-}
 
 /** How a worker ends. */
 export interface ShutdownOptions {
@@ -106,7 +70,7 @@ export class Runtime {
    * @throws StorageError when the store cannot be opened.
    */
   static async start(options: RuntimeOptions): Promise<Runtime> {
-    assertOptions(options);
+    assertRuntimeOptions(options);
     const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
     const { storage, llm, codec, clock, payloadLimit } = options;
     const models = llm === undefined ? undefined : new LlmDispatcher(llm, clock ?? systemClock);
@@ -395,6 +359,7 @@ export class Runtime {
   }
 
   #definition(callee: AnyOrchestration | string, version: string | undefined): AnyOrchestration {
+    if (typeof callee !== "string") assertKind(callee, "orchestration", "what is started");
     const name = typeof callee === "string" ? callee : callee.name;
     const found = this.#registry.orchestration(name, version);
     if (found !== undefined) return typeof callee === "string" ? found : callee;
@@ -414,50 +379,4 @@ function unguarded(logger: Logger): Logger {
 
 function stopped(): StetError {
   return new StetError("runtime_stopped", "Expected the runtime to be running, got one that was shut down");
-}
-
-const knownOptions: { readonly [Option in keyof Required<RuntimeOptions>]: true } = {
-  storage: true,
-  orchestrations: true,
-  activities: true,
-  llm: true,
-  concurrency: true,
-  tags: true,
-  cacheSize: true,
-  codec: true,
-  payloadLimit: true,
-  determinism: true,
-  promptDrift: true,
-  onNondeterminism: true,
-  buildId: true,
-  workerName: true,
-  logger: true,
-  clock: true,
-};
-
-function assertOptions(options: RuntimeOptions): void {
-  const strange = Object.keys(options).find((name) => !Object.hasOwn(knownOptions, name));
-  if (strange !== undefined) {
-    throw new ConfigurationError(
-      `Expected options of Runtime.start to be among ${Object.keys(knownOptions).join(", ")}, got ${strange}`,
-    );
-  }
-  if (typeof options.storage?.commitTurns !== "function") {
-    throw new ConfigurationError(
-      'Expected Runtime.start to be given a storage provider, such as sqlite("app.db"), got none',
-    );
-  }
-  const counts = {
-    "concurrency.activities": options.concurrency?.activities,
-    "concurrency.models": options.concurrency?.models,
-  };
-  for (const [name, count] of Object.entries({
-    ...counts,
-    cacheSize: options.cacheSize,
-    payloadLimit: options.payloadLimit,
-  })) {
-    if (count !== undefined && !(Number.isInteger(count) && count >= 1)) {
-      throw new ConfigurationError(`Expected ${name} of Runtime.start to be a whole number from 1, got ${count}`);
-    }
-  }
 }
