@@ -45,13 +45,13 @@ interface Crew {
   readonly client: Client;
   readonly store: StorageProvider;
   readonly log: Journal;
-  hire(options: Partial<RuntimeOptions>): Promise<Runtime>;
+  readonly hire: (options: Partial<RuntimeOptions>) => Promise<Runtime>;
   /** A worker that is dead cannot be shut down. */
-  bury(worker: Runtime): void;
+  readonly bury: (worker: Runtime) => void;
   /** Lets everybody work until a condition holds, moving time on when `skip` says so. */
-  until(condition: () => boolean | Promise<boolean>, skip?: boolean): Promise<void>;
+  readonly until: (condition: () => boolean | Promise<boolean>, skip?: boolean) => Promise<void>;
   /** Moves time on, a second at a time. */
-  pass(seconds: number): Promise<void>;
+  readonly pass: (seconds: number) => Promise<void>;
 }
 
 async function crew(t: TestContext): Promise<Crew> {
