@@ -28,7 +28,7 @@ async function site(t: TestContext) {
   });
   return {
     client,
-    startsByKey(): Map<string, number> {
+    startsByKey: (): Map<string, number> => {
       const counted = new Map<string, number>();
       for (const line of readFileSync(starts, "utf8").trim().split("\n")) {
         const [key = ""] = line.split(" ");
@@ -36,7 +36,7 @@ async function site(t: TestContext) {
       }
       return counted;
     },
-    async launch(name: string): Promise<ChildProcess> {
+    launch: async (name: string): Promise<ChildProcess> => {
       const launched = spawn(process.execPath, [...process.execArgv, script, store, starts, name], {
         stdio: ["ignore", "pipe", "inherit"],
       });

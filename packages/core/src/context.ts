@@ -89,7 +89,10 @@ export type CallArguments<Input, Options> = undefined extends Input
 
 /** Options of one activity call. They override the definition's. */
 export interface ActivityCallOptions extends ActivityOptions {
-  /** Calls with the same session run on the same worker, one after another in order, while that worker lives. */
+  /**
+   * Calls with the same session run on the same worker while that lives, one after another in the order in which they
+   * were made. One that waits for its next attempt holds up none.
+   */
   readonly session?: string;
 }
 

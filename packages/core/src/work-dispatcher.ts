@@ -29,6 +29,7 @@ import type { Patience } from "./patience.ts";
 import { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
+import { SessionLines } from "./session-lines.ts";
 import type { ClaimedWork, InstanceKey, OutgoingWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 
@@ -74,6 +75,7 @@ export class WorkDispatcher {
   readonly #activities: Pool;
   readonly #models: Pool;
   readonly #jobs = new Map<string, Job>();
+  readonly #sessions = new SessionLines();
   readonly #beats: Heartbeats;
   /** Rows in the hands of this worker that it cannot read, with what ends the wait for giving them back. */
   readonly #unreadable = new Map<WorkKey, () => void>();
@@ -136,7 +138,7 @@ export class WorkDispatcher {
   get counts(): { readonly running: number; readonly queued: number } {
     return {
       running: this.#activities.running + this.#models.running,
-      queued: this.#activities.queued + this.#models.queued,
+      queued: this.#activities.queued + this.#models.queued + this.#sessions.waiting,
     };
   }
 
@@ -157,7 +159,7 @@ export class WorkDispatcher {
   /** Takes nothing new; what was not started goes back. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const queued = [...this.#activities.drain(), ...this.#models.drain()];
+    const queued = [...this.#activities.drain(), ...this.#models.drain(), ...this.#sessions.drain()];
     for (const job of queued) this.#jobs.delete(job.key);
     const unstarted = queued.filter(({ abandoned }) => abandoned === undefined);
     await this.#giveBack([...unstarted.flatMap(({ row }) => row ?? []), ...this.#unreadable.keys()]);
@@ -210,6 +212,10 @@ export class WorkDispatcher {
 
   #enqueue(job: Job): void {
     this.#jobs.set(job.key, job);
+    if (this.#sessions.enter(job)) this.#admit(job);
+  }
+
+  #admit(job: Job): void {
     const pool = this.#poolOf(job);
     if (pool.running < pool.slots) this.#run(job, pool);
     else pool.push(job);
@@ -272,12 +278,23 @@ export class WorkDispatcher {
     else if ("answer" in found) this.#answer(job, found.answer);
     else this.#failed(job, found.failure);
     this.#fill(pool);
+    this.#letNext(job);
+  }
+
+  /** The next of its session goes on. What nobody wants any more is passed over. */
+  #letNext(job: Job): void {
+    let next = this.#sessions.leave(job);
+    for (; next?.abandoned !== undefined; next = this.#sessions.leave(next)) this.#done(next);
+    if (next !== undefined) this.#admit(next);
   }
 
   /** The slot that came free goes to what waits here, or else in the store. What nobody wants any more is passed over. */
   #fill(pool: Pool): void {
     let next = pool.shift();
-    for (; next?.abandoned !== undefined; next = pool.shift()) this.#done(next);
+    for (; next?.abandoned !== undefined; next = pool.shift()) {
+      this.#done(next);
+      this.#letNext(next);
+    }
     if (next !== undefined) this.#run(next, pool);
     else if (pool.leftWork) this.signal();
   }
