@@ -146,9 +146,9 @@ test("every way in refuses at the call, with a name for what was given", async (
     [(ctx) => ctx.continueAsNew(bad), "input of orchestration o"],
     [(ctx) => ctx.waitForEvent("e", { details: bad }), "details of the wait for e"],
     [(ctx) => ctx.sendEvent("i", "e", bad), "data of event e"],
-    [(ctx) => ctx.setStatus(bad), "status of instance"],
+    [(ctx) => ctx.setStatus(bad), "status of instance instance"],
     [(ctx) => ctx.state.set("k", bad), "state k"],
-    [(ctx) => ctx.emit(bad), "output of instance"],
+    [(ctx) => ctx.emit(bad), "output of instance instance"],
     [() => bad, "output of orchestration o"],
   ];
   for (const [way, what] of ways) {

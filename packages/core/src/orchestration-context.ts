@@ -183,7 +183,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
   }
 
   setStatus(status: unknown): void {
-    const value = this.#payload(status, "status of", this.instanceId) ?? null;
+    const value = this.#payload(status, "status of instance", this.instanceId) ?? null;
     this.#recorder.note({ kind: "StatusSet", value });
   }
 
@@ -193,7 +193,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
   }
 
   emit(data: unknown): void {
-    const payload = this.#payload(data, "output of", this.instanceId) ?? null;
+    const payload = this.#payload(data, "output of instance", this.instanceId) ?? null;
     this.#recorder.note({ kind: "OutputEmitted", data: payload });
   }
 
