@@ -249,6 +249,22 @@ test("the first ctx.continueAsNew() of an execution counts, and what the code do
   assert.equal(end.effects.work.size, 0);
 });
 
+test("ctx.continueAsNew() counts though the code returns something else or throws", async () => {
+  const returns = orchestration("returns", (ctx) => {
+    void ctx.continueAsNew("next");
+    return "something else";
+  });
+  const throws = orchestration("throws", async (ctx) => {
+    void ctx.continueAsNew("next");
+    throw new Error("too late");
+  });
+
+  for (const code of [returns, throws]) {
+    const end = await bothWays(code, [[start()]]);
+    assert.deepEqual(end.closing, { kind: "ContinuedAsNew", input: "next" });
+  }
+});
+
 test("an orchestration that waits for a child and then continues as new", async () => {
   const parent = orchestration("parent", async (ctx) => ctx.continueAsNew(await ctx.subOrchestration("child")));
 

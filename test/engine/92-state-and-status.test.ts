@@ -368,6 +368,20 @@ test("a change that is taken out of the code while histories hold its mark is no
   assert.match(after.failure.message, /ChangeMarked\(changeId charge-v2\)/);
 });
 
+test("changes marked in another order are nondeterminism", async () => {
+  const marking = (...ids: readonly string[]) =>
+    orchestration("o", async (ctx) => {
+      for (const id of ids) ctx.patched(id);
+      await ctx.timer(1);
+    });
+  const { history } = await given(marking("a", "b")).when(start());
+
+  const after = await given(marking("b", "a"), history).when();
+
+  assert.ok(isStetError(after.failure, "nondeterminism"));
+  assert.match(after.failure.message, /changeId differs/);
+});
+
 // Versions and inputs
 
 test("a Registry answers the newest version when none is named, number by number", () => {

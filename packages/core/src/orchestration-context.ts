@@ -152,10 +152,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
       throw new ConfigurationError("Expected ctx.race to be given at least one promise, got none");
     for (const [name, promise] of entrants) assertCancellable(promise, name);
     const outcome = new Promise<Winner<Promises>>((resolve, reject) => {
-      let over = false;
       const end = (winner: DurablePromise<unknown>, settle: () => void) => {
-        if (over) return;
-        over = true;
         settle();
         for (const [, promise] of entrants) if (promise !== winner) promise.cancel("lost a race");
       };

@@ -235,7 +235,7 @@ export class TurnFeed implements Feed {
         const { execution: number, ...body } = message;
         const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
         if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
-        if (body.kind !== "TimerFired" || this.#isLimited(operation.body)) this.effects.settled.push(body.source);
+        if (body.kind !== "TimerFired") this.effects.settled.push(body.source); // a timer's row was its message
         this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
         return body;
       }
