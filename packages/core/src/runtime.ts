@@ -150,9 +150,9 @@ export class Runtime {
     callee: AnyOrchestration | string,
     ...rest: readonly unknown[]
   ) => {
-    if (this.#state !== "running") throw stopped();
     const [input, options] = rest as [unknown, Parameters<OrchestrationClient["startOrchestration"]>[2]];
     const registered = this.#definition(callee, options?.version);
+    if (this.#state !== "running") throw stopped(registered.name);
     return (await this.client.startOrchestration(
       registered as never,
       input as never,
@@ -377,6 +377,9 @@ function unguarded(logger: Logger): Logger {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-function stopped(): StetError {
-  return new StetError("runtime_stopped", "Expected the runtime to be running, got one that was shut down");
+function stopped(name: string): StetError {
+  return new StetError(
+    "runtime_stopped",
+    `Expected the runtime to be running to start orchestration ${name}, got one that was shut down: start another with Runtime.start, or use a Client`,
+  );
 }
