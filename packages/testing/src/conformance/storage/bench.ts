@@ -270,6 +270,11 @@ export async function hears<Result>(
   }
 }
 
+/** Whether an instance may have ended or been deleted by a change. */
+export function mayHaveEnded(change: StorageChange, instanceId: string): boolean {
+  return mentions(change, instanceId) && (change.ended === undefined || change.ended.includes(instanceId));
+}
+
 /** Whether a change may have touched an instance. */
 export function mentions(change: StorageChange, instanceId: string): boolean {
   return change.instances === undefined || change.instances.includes(instanceId);

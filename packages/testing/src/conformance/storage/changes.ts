@@ -7,6 +7,7 @@ import {
   claimItem,
   ended,
   hears,
+  mayHaveEnded,
   mentions,
   ownedBy,
   recordOf,
@@ -134,14 +135,14 @@ export function changes(bench: Bench): void {
       const seen: Promise<string>[] = [];
       t.after(
         store.onChange((change) => {
-          if (mentions(change, "a")) seen.push(recordOf(store, "a").then(({ status }) => status));
+          if (mayHaveEnded(change, "a")) seen.push(recordOf(store, "a").then(({ status }) => status));
         }),
       );
 
       await hears(
         bench,
         store,
-        (change) => mentions(change, "a"),
+        (change) => mayHaveEnded(change, "a"),
         () => run(store, anna, turn, { ended: { status: "completed" } }),
       );
 
@@ -179,8 +180,31 @@ export function changes(bench: Bench): void {
       await hears(
         bench,
         store,
-        (change) => mentions(change, "a"),
+        (change) => mayHaveEnded(change, "a"),
         () => store.admin.deleteTree("a", false),
+      );
+    });
+
+    test("onChange() names no instance as ended that goes on", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const turn = await running(store, anna, "a");
+      const other = await running(store, anna, "b");
+      const heard: StorageChange[] = [];
+      t.after(store.onChange((change) => heard.push(change)));
+      await hears(bench, store, items, () =>
+        run(store, anna, turn, { work: [work(turn, 2)], customStatus: "half way" }),
+      );
+
+      await hears(
+        bench,
+        store,
+        (change) => mayHaveEnded(change, "b"),
+        () => run(store, anna, other, { ended: { status: "completed" } }),
+      );
+
+      assert.equal(
+        heard.some(({ ended: named }) => named?.includes("a")),
+        false,
       );
     });
 

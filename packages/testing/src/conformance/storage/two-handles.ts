@@ -11,7 +11,7 @@ import {
   claimTurn,
   hears,
   idsOf,
-  mentions,
+  mayHaveEnded,
   needsTwoHandles,
   openTwice,
   ownedBy,
@@ -280,7 +280,7 @@ export function twoHandles(bench: Bench): void {
       await hears(
         bench,
         two,
-        (change) => mentions(change, "a"),
+        (change) => mayHaveEnded(change, "a"),
         () => run(one, anna, turn, { ended: { status: "failed" } }),
       );
 
