@@ -294,6 +294,18 @@ test("an answer to another execution, to nothing, or of the wrong kind is droppe
   assert.equal(end.history.length, 4);
 });
 
+test("an execution is started once: a second start is dropped", async () => {
+  const one = orchestration("one", async (ctx, input: string) => `${input} ${await ctx.activity<string>("a")}`);
+
+  const end = await bothWays(one, [
+    [start("first"), start("second")],
+    [start("third"), answer.activityCompleted(2, "A")],
+  ]);
+
+  assert.equal(outputOf(end), "first A");
+  assert.equal(end.history.length, 4);
+});
+
 test("several answers in one batch are delivered one at a time, in order", async () => {
   const seen = orchestration("seen", async (ctx) => {
     const order: string[] = [];

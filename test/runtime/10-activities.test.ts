@@ -34,6 +34,25 @@ test("an activity is handed its input and its result comes back as JSON carries 
   assert.deepEqual(await env.result(run), [null, 0, "", false, [], {}, "ä€😀", { deep: [{ a: null }] }]);
 });
 
+test("each attempt is handed the input as it was recorded, whatever the one before made of it", async (t) => {
+  const seen: number[][] = [];
+  const greedy = activity(
+    "greedy",
+    { retry: { maxAttempts: 3, jitter: 0 } },
+    async (ctx, input: { list: number[] }) => {
+      seen.push([...input.list]);
+      input.list.push(ctx.attempt);
+      if (ctx.attempt < 3) throw new Error("again");
+      return input.list;
+    },
+  );
+  const calls = orchestration("calls", async (ctx) => ctx.activity(greedy, { list: [0] }));
+  const env = await environment(t, { orchestrations: [calls], activities: [greedy] });
+
+  assert.deepEqual(await env.result(await env.startOrchestration(calls)), [0, 3]);
+  assert.deepEqual(seen, [[0], [0], [0]]);
+});
+
 test("an activity can be called by its name", async (t) => {
   const double = activity("double", async (_ctx, n: number) => n * 2);
   const byName = orchestration("byName", async (ctx) => ctx.activity<number>("double", 21));

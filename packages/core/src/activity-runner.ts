@@ -5,7 +5,7 @@ import type { ActivityContext, AnyActivity, OrchestrationClient } from "./contex
 import { NonRetryableError, OutcomeUnknownError, TimeoutError } from "./errors.ts";
 import type { ActivityScheduled, RecordedActivityOptions, RecordedRetryPolicy } from "./events.ts";
 import type { Job } from "./job.ts";
-import type { Payload } from "./payload.ts";
+import { copyOfJson, type Payload } from "./payload.ts";
 import type { Clock, LogFields, Logger } from "./ports.ts";
 import { assertValid } from "./schema.ts";
 import { toPayload } from "./to-payload.ts";
@@ -53,7 +53,8 @@ async function attempt(
   { payloadLimit }: ActivityEnvironment,
   context: ActivityContext,
 ): Promise<Payload | undefined> {
-  const { name, input } = job.item.request as ActivityScheduled;
+  const { name, input: recorded } = job.item.request as ActivityScheduled;
+  const input = copyOfJson(recorded); // what an attempt changes in it must not reach the next one
   const { input: schema } = definition.options;
   const checked = schema === undefined ? input : assertValid(schema, input, `the input of activity ${name}`);
   const result = await definition.run(context, checked as never);
