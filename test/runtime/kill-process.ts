@@ -6,15 +6,18 @@ import { sqlite } from "@stet/sqlite";
 
 const [, , store = "", starts = "", name = "worker"] = process.argv;
 
+/** Long enough that three kills find work to interrupt, however slowly the test looks. */
+const stepMs = 250;
+
 const step = activity("step", async (ctx, n: number) => {
   appendFileSync(starts, `${ctx.idempotencyKey} ${ctx.attempt}\n`);
-  await sleep(10);
+  await sleep(stepMs);
   return n + 1;
 });
 
 const pay = activity("pay", { effect: "irreversible" }, async (ctx) => {
   appendFileSync(starts, `${ctx.idempotencyKey} ${ctx.attempt}\n`);
-  await sleep(10);
+  await sleep(stepMs);
 });
 
 export const child = orchestration("child", async (ctx, n: number) => ctx.activity(step, n));
