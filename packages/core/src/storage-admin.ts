@@ -103,6 +103,83 @@ export interface PruneQuery {
   readonly limit: number;
 }
 
+/** A root instance and all below it, as data that another store can put back. */
+export interface StoredTree {
+  /** Parents before their children, the root first. */
+  readonly instances: readonly StoredInstance[];
+  /** The payloads of the whole tree. */
+  readonly payloads: readonly { readonly digest: string; readonly body: string }[];
+}
+
+/** All that a store keeps of an instance, except who owns it and by which keys the store knows it. */
+export interface StoredInstance {
+  readonly instanceId: string;
+  /** Absent at the top of the tree. */
+  readonly parentId?: string;
+  readonly name: string;
+  /** Absent until the first turn has pinned it. */
+  readonly version?: string;
+  readonly status: InstanceStatus;
+  readonly labels: { readonly [key: string]: string };
+  readonly createdAt: number;
+  /** Time of the last commit, which for an ended instance is its end. */
+  readonly updatedAt: number;
+  readonly customStatus?: string;
+  readonly output?: string;
+  readonly error?: string;
+  /** Why it could not go on. Which builds could not is not kept: whoever has the tree now may try. */
+  readonly blocked?: string;
+  /** The number of the current execution. It is missing in `executions` before its first turn. */
+  readonly execution: number;
+  /** Those that are still stored, in order. */
+  readonly executions: readonly StoredExecution[];
+  /** The inbox, in the order in which it was sent. */
+  readonly messages: readonly { readonly body: string; readonly at: number }[];
+  /** Idempotency keys of messages that it was sent. */
+  readonly messageKeys: readonly string[];
+  /** Timers, work and waits are those of the current execution. */
+  readonly timers: readonly { readonly eventId: number; readonly fireAt: number; readonly body: string }[];
+  readonly work: readonly StoredWork[];
+  readonly waits: readonly StoredWait[];
+  readonly state: readonly { readonly key: string; readonly value: string }[];
+  /** In order. Offsets are the store's own and are given anew. */
+  readonly outputs: readonly { readonly body: string; readonly at: number }[];
+}
+
+/** One execution with its history. */
+export interface StoredExecution {
+  readonly execution: number;
+  readonly startedAt: number;
+  readonly updatedAt: number;
+  /** Chunks whose events follow on each other from 1. */
+  readonly history: readonly { readonly firstEventId: number; readonly lastEventId: number; readonly body: string }[];
+}
+
+/** A work item that nobody owns. */
+export interface StoredWork {
+  readonly eventId: number;
+  readonly kind: "activity" | "model";
+  readonly name: string;
+  readonly tag?: string;
+  readonly session?: string;
+  readonly body: string;
+  /** Not before. Absent means at once. */
+  readonly visibleAt?: number;
+  /** How often it has been started, a start under way included. */
+  readonly attempts: number;
+  readonly heartbeat?: string;
+  readonly failure?: string;
+}
+
+/** An open wait for an external event, as stored. */
+export interface StoredWait {
+  readonly eventId: number;
+  readonly name: string;
+  readonly details?: string;
+  readonly since: number;
+  readonly timeoutAt?: number;
+}
+
 /** What clients and operators ask of a store. */
 export interface StorageAdmin {
   /** Rows of known instances, in any order; unknown ids are left out. */
@@ -136,4 +213,11 @@ export interface StorageAdmin {
    */
   deleteTree(instanceId: string, force: boolean): Promise<"deleted" | "unknown" | "running" | "notRoot">;
   prune(query: PruneQuery): Promise<{ readonly trees: number; readonly executions: number }>;
+  /** The tree of a root instance as it stands at one moment, whether or not something in it runs. */
+  exportTree(instanceId: string): Promise<StoredTree | "unknown" | "notRoot">;
+  /**
+   * Puts a tree in, whole or not at all. Nobody owns its instances; those that are running are unsettled, so that any
+   * worker takes them over. Nothing is changed when one of their ids is there.
+   */
+  importTree(tree: StoredTree): Promise<"imported" | "exists">;
 }

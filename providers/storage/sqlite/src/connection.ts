@@ -17,12 +17,13 @@ import { prepareCommitTurns } from "./commit-turns.ts";
 import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
 import { isBusy, toStorageError } from "./errors.ts";
 import { prepareMessages, type Messages } from "./messages.ts";
+import { prepareTrees, type Trees } from "./trees.ts";
 import { prepareTurns, type Turns } from "./turns.ts";
 import { prepareWork, type Work } from "./work.ts";
 import { prepareWorkers, type Workers } from "./workers.ts";
 
 /** All verbs bound to one open connection. */
-export interface Verbs extends Turns, Work, Workers, Messages, AdminWrites {
+export interface Verbs extends Turns, Work, Workers, Messages, AdminWrites, Trees {
   readonly db: Database;
   readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
   readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
@@ -122,6 +123,7 @@ function bind(db: Database): Verbs {
     ...prepareWork(db, messages.mail),
     ...prepareWorkers(db),
     ...prepareAdminWrites(db),
+    ...prepareTrees(db),
     claimTurns: prepareClaimTurns(db),
     commitTurns: prepareCommitTurns(db, messages.mail),
     reads: prepareAdminReads(db),

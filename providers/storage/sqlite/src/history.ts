@@ -1,5 +1,5 @@
 /** Reading a history: along the chain of its chunks, from the last one back. */
-import type { InstanceKey } from "@stet/core";
+import type { InstanceKey, StoredExecution } from "@stet/core";
 import type { Database } from "./database.ts";
 
 /** The last chunk of an execution, whether it is the current one or over. */
@@ -22,10 +22,14 @@ const removeSql = `DELETE FROM history WHERE key IN (
       SELECT h.previous FROM chain CROSS JOIN history h ON h.key = chain.key)
     SELECT key FROM chain)`;
 
-/** One execution, from the chunk that holds the event `from`. */
-export interface HistoryRange {
+/** One execution. */
+export interface ExecutionKey {
   readonly instance: InstanceKey;
   readonly execution: number;
+}
+
+/** One execution, from the chunk that holds the event `from`. */
+export interface HistoryRange extends ExecutionKey {
   readonly from: number;
 }
 
@@ -35,8 +39,22 @@ export function prepareReadHistory(db: Database): (range: HistoryRange) => strin
   return (range) => read.all(range).reverse();
 }
 
+/** A whole execution with the places of its chunks, newest first. */
+const chunksSql = `WITH RECURSIVE chain (key) AS (
+      ${lastChunk}
+      UNION ALL
+      SELECT h.previous FROM chain CROSS JOIN history h ON h.key = chain.key)
+    SELECT h.first_event_id AS firstEventId, h.last_event_id AS lastEventId, h.body
+    FROM chain CROSS JOIN history h ON h.key = chain.key`;
+
+/** Prepares the reading of chunks with their places, in order, for a connection. */
+export function prepareReadChunks(db: Database): (execution: ExecutionKey) => StoredExecution["history"] {
+  const read = db.prepare<[ExecutionKey], StoredExecution["history"][number]>(chunksSql);
+  return (execution) => read.all(execution).reverse();
+}
+
 /** Prepares the removal of an execution's chunks for a connection. */
 export function prepareRemoveHistory(db: Database): (instance: InstanceKey, execution: number) => void {
-  const remove = db.prepare<[{ instance: InstanceKey; execution: number }]>(removeSql);
+  const remove = db.prepare<[ExecutionKey]>(removeSql);
   return (instance, execution) => void remove.run({ instance, execution });
 }

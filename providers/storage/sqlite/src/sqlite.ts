@@ -56,6 +56,8 @@ function provide(connection: Connection): StorageProvider {
     restart: (restart) => run((store, change) => store.restart(restart, change)),
     deleteTree: (instanceId, force) => run((store, change) => store.deleteTree(instanceId, force, change)),
     prune: (query) => run((store, change) => store.prune(query, change)),
+    exportTree: (instanceId) => run((store) => store.exportTree(instanceId)),
+    importTree: (tree) => run((store, change) => store.importTree(tree, change)),
   };
   return {
     name: "sqlite",

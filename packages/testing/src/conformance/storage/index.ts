@@ -8,6 +8,7 @@ import type { Bench, Chapter } from "./bench.ts";
 import { atomicity } from "./atomicity.ts";
 import { blocking } from "./blocking.ts";
 import { capabilities } from "./capabilities.ts";
+import { carriedTrees } from "./carried-trees.ts";
 import { changes } from "./changes.ts";
 import { claims } from "./claims.ts";
 import { customStatus } from "./custom-status.ts";
@@ -94,6 +95,7 @@ const chapters: readonly Chapter[] = [
   deletion,
   prune,
   restart,
+  carriedTrees,
   stats,
   changes,
   limits,
