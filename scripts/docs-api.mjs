@@ -1,5 +1,5 @@
-// `npm run docs:api`: writes docs/api/<package>.md from what the packages export: the doc comments and the emitted
-// declarations, in the order and under the headings of each src/index.ts.
+// `npm run docs:api`: writes docs/api/<entry>.md from what the packages export: the doc comments and the emitted
+// declarations, in the order and under the headings of each src/index.ts, and of the other public entries.
 //
 // --check   writes nothing and fails when a page is stale or a public name has no doc comment of its own
 // --names   prints the public names of every package as JSON
@@ -59,16 +59,23 @@ function packageFolders() {
 }
 
 function readPackages() {
-  return packageFolders().map((folder) => {
-    const { name, description } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
-    return { name, description, folder, groups: readGroups(folder) };
+  return packageFolders().flatMap((folder) => {
+    const { name, description, exports } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+    return Object.entries(exports)
+      .filter(([path]) => path !== "./internal")
+      .map(([path, { "@stet/source": module }]) => ({
+        name: posix.join(name, path),
+        description: path === "." ? description : `A part of ${name}`,
+        folder,
+        groups: readGroups(folder, module),
+      }));
   });
 }
 
-/** The exports of a package's index, under the `//` comments that head them there. */
-function readGroups(folder) {
-  const source = readFileSync(join(root, folder, "src/index.ts"), "utf8");
-  const { program, comments } = parseSync("index.ts", source);
+/** The exports of an entry, under the `//` comments that head them there. */
+function readGroups(folder, module) {
+  const source = readFileSync(join(root, folder, module), "utf8");
+  const { program, comments } = parseSync(module, source);
   const groups = [];
   for (const statement of program.body) {
     const heading = comments.findLast(({ type, end }) => type === "Line" && end <= statement.start)?.value.trim() ?? "";
@@ -148,15 +155,17 @@ function namesOf(groups) {
 
 function pages() {
   return new Map([
-    ...packages.map((entry) => [`${entry.name.replace("@stet/", "")}.md`, pageOf(entry)]),
+    ...packages.map((entry) => [fileOf(entry), pageOf(entry)]),
     ["README.md", indexPage()],
   ]);
 }
 
+function fileOf({ name }) {
+  return `${name.replace("@stet/", "").replace("/", "-")}.md`;
+}
+
 function indexPage() {
-  const lines = packages.map(
-    ({ name, description }) => `- [${name}](${name.replace("@stet/", "")}.md): ${description}`,
-  );
+  const lines = packages.map((entry) => `- [${entry.name}](${fileOf(entry)}): ${entry.description}`);
   return `# Reference\n\n${origin}\n\n${lines.join("\n")}\n`;
 }
 

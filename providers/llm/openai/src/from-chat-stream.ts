@@ -3,8 +3,9 @@
  * it said why it ended.
  */
 import { LlmError } from "@stet/core";
-import type { Heard, HeardToolCall } from "./from-chat-completion.ts";
-import { countOf, itemsOf, member, textOf } from "./json-reading.ts";
+import { countOf, type Heard, type HeardToolCall, itemsOf, member, textOf } from "@stet/core/provider-kit";
+import { toEnd } from "./from-chat-completion.ts";
+import { reportedUsage } from "./usage.ts";
 
 /**
  * Reads all pieces, handing the text on as it comes.
@@ -39,7 +40,14 @@ export async function fromChatStream(chunks: AsyncIterable<unknown>, onText: (te
     );
   }
   const inOrder = [...toolCalls].sort(([a], [b]) => a - b).map(([, call]) => call);
-  return { model: model === "" ? undefined : model, text, refusal, toolCalls: inOrder, finishReason, usage };
+  return {
+    model: model === "" ? undefined : model,
+    text,
+    toolCalls: inOrder,
+    end: toEnd(finishReason, refusal),
+    refusal,
+    usage: reportedUsage(usage),
+  };
 }
 
 /** The first part brings id and name, the others more of the arguments. Servers that never number send whole calls. */

@@ -1,2 +1,2 @@
 /** The public names of `@stet/openai`. */
-export { openai, type OpenAiOptions } from "./openai.ts";
+export { openai, type OpenAiApi, type OpenAiOptions } from "./openai.ts";

@@ -1,26 +1,14 @@
-/**
- * OpenAI, and the many servers that speak its chat completions. One call of the seam is one request: the SDK's retries are
- * off, because the dispatcher retries, durably and once for all providers.
- */
-import {
-  ConfigurationError,
-  type Duration,
-  type LlmCallOptions,
-  type LlmCapabilities,
-  type LlmProvider,
-  type LlmRequest,
-  type LlmResponse,
-  type LlmUsage,
-} from "@stet/core";
-import { durationMs } from "@stet/core/internal";
+/** OpenAI, and the many servers that speak its language. */
+import { ConfigurationError, type Duration, type LlmProvider } from "@stet/core";
+import { durationMs, redactor, serverAddress } from "@stet/core/provider-kit";
 import { OpenAI } from "openai";
-import { fromChatCompletion, isEnveloped, toResponse } from "./from-chat-completion.ts";
-import { fromChatStream } from "./from-chat-stream.ts";
-import { fromEmbeddings } from "./from-embeddings.ts";
-import { timeLimit, type TimeLimit } from "./time-limit.ts";
-import { redactor, type Redact } from "./secrets.ts";
-import { toChatCompletion } from "./to-chat-completion.ts";
-import { errorInside, toLlmError } from "./to-llm-error.ts";
+import { chatCompletions } from "./chat-completions.ts";
+import type { Dialect } from "./dialect.ts";
+import { providerOf } from "./provider.ts";
+import { responses } from "./responses.ts";
+
+/** A way to ask OpenAI: chat completions or responses. */
+export type OpenAiApi = "chat" | "responses";
 
 /** Which model, where, and as whom. */
 export interface OpenAiOptions {
@@ -32,6 +20,19 @@ export interface OpenAiOptions {
   readonly apiKey?: string;
   /** Any server that speaks OpenAI's protocol, e.g. `"http://localhost:11434/v1"`. @default the environment's `OPENAI_BASE_URL`, otherwise OpenAI */
   readonly baseURL?: string;
+  /**
+   * How to ask: by `"chat"` completions, which most servers speak, or by OpenAI's newer `"responses"`. Nothing is kept on
+   * the server in either case.
+   *
+   * @default "chat"
+   */
+  readonly api?: OpenAiApi;
+  /**
+   * Whether the server takes a JSON schema for an answer. For one that does not, say `false`: the schema is put into words.
+   *
+   * @default true
+   */
+  readonly structuredOutput?: boolean;
   /** @default the environment's `OPENAI_ORG_ID` */
   readonly organization?: string;
   /** Sent with every request. Their values are kept out of error messages. */
@@ -62,129 +63,50 @@ export interface OpenAiOptions {
  * @throws ConfigurationError when no key is given or found, or an option is wrong.
  */
 export function openai(options: OpenAiOptions): LlmProvider {
-  return new OpenAiProvider(options);
+  const { model, embeddingModel = "text-embedding-3-small", api = "chat", structuredOutput = true } = options;
+  if (typeof model !== "string" || model === "") {
+    throw new ConfigurationError(`Expected the model of openai() to be a name, got ${JSON.stringify(model)}`);
+  }
+  const baseURL = serverAddress(
+    options.baseURL ?? (process.env["OPENAI_BASE_URL"]?.trim() || openAiServer),
+    "baseURL of openai()",
+  );
+  const apiKey = keyOf(options, baseURL);
+  const { organization, headers = {}, fetch, timeout = "10m" } = options;
+  const timeoutMs = durationMs(timeout, "timeout of openai()");
+  const client = new OpenAI({
+    apiKey,
+    adminAPIKey: null,
+    baseURL,
+    maxRetries: 0,
+    timeout: timeoutMs,
+    logLevel: "off",
+    defaultHeaders: headers,
+    ...(organization !== undefined && { organization }),
+    ...(fetch !== undefined && { fetch }),
+  });
+  return providerOf({
+    name: "openai",
+    vendor: "OpenAI",
+    model,
+    wireModel: model,
+    embeddingModel,
+    client,
+    dialect: dialectOf(api, "api of openai()"),
+    structuredOutput,
+    timeoutMs,
+    redact: redactor([apiKey, ...Object.values(headers)]),
+  });
 }
 
-class OpenAiProvider implements LlmProvider {
-  readonly name = "openai";
-  readonly model: string;
-  readonly capabilities: LlmCapabilities = { structuredOutput: true, tools: true, streaming: true };
-  readonly #client: OpenAI;
-  readonly #embeddingModel: string;
-  readonly #timeoutMs: number;
-  readonly #redact: Redact;
-
-  constructor(options: OpenAiOptions) {
-    const {
-      model,
-      embeddingModel = "text-embedding-3-small",
-      organization,
-      headers = {},
-      fetch,
-      timeout = "10m",
-    } = options;
-    if (typeof model !== "string" || model === "") {
-      throw new ConfigurationError(`Expected the model of openai() to be a name, got ${JSON.stringify(model)}`);
-    }
-    const baseURL = serverOf(options);
-    const apiKey = keyOf(options, baseURL);
-    this.model = model;
-    this.#embeddingModel = embeddingModel;
-    this.#timeoutMs = durationMs(timeout, "timeout of openai()");
-    this.#redact = redactor([apiKey, ...Object.values(headers)]);
-    this.#client = new OpenAI({
-      apiKey,
-      adminAPIKey: null,
-      baseURL,
-      maxRetries: 0,
-      timeout: this.#timeoutMs,
-      logLevel: "off",
-      defaultHeaders: headers,
-      ...(organization !== undefined && { organization }),
-      ...(fetch !== undefined && { fetch }),
-    });
-  }
-
-  async complete(request: LlmRequest, options: LlmCallOptions): Promise<LlmResponse> {
-    const model = request.model ?? this.model;
-    const body = toChatCompletion(request, model);
-    const { onDelta } = options;
-    return this.#call(options, async (limit, settings) => {
-      if (onDelta === undefined) {
-        const completion: unknown = await this.#heard(limit, this.#client.chat.completions.create(body, settings));
-        return toResponse(fromChatCompletion(completion), request, model);
-      }
-      const streaming = { ...body, stream: true as const, stream_options: { include_usage: true } };
-      const stream = await this.#heard(limit, this.#client.chat.completions.create(streaming, settings));
-      const whole = isEnveloped(request);
-      const heard = await fromChatStream(this.#pieces(limit, stream), whole ? () => undefined : onDelta);
-      const response = toResponse(heard, request, model);
-      if (whole && response.answer.text !== "") onDelta(response.answer.text);
-      return response;
-    });
-  }
-
-  async embed(
-    texts: readonly string[],
-    options: LlmCallOptions,
-  ): Promise<{ vectors: number[][]; model: string; usage: LlmUsage }> {
-    const model = this.#embeddingModel;
-    if (texts.length === 0) return { vectors: [], model, usage: { inputTokens: 0, outputTokens: 0 } };
-    return this.#call(options, async (limit, settings) => {
-      const body = { model, input: [...texts], encoding_format: "float" as const };
-      return fromEmbeddings(await this.#heard(limit, this.#client.embeddings.create(body, settings)), texts, model);
-    });
-  }
-
-  async #call<T>(
-    options: LlmCallOptions,
-    ask: (limit: TimeLimit, settings: { signal: AbortSignal; headers: Record<string, string> }) => Promise<T>,
-  ): Promise<T> {
-    const limit = timeLimit(options.signal, this.#timeoutMs);
-    try {
-      const headers = { "idempotency-key": headerText(options.idempotencyKey) };
-      return await ask(limit, { signal: limit.signal, headers });
-    } finally {
-      limit.end();
-    }
-  }
-
-  async #heard<T>(limit: TimeLimit, answer: PromiseLike<T>): Promise<T> {
-    const heard = await Promise.resolve(answer).catch((error: unknown) => {
-      throw limit.verdict() ?? toLlmError(error, this.#redact);
-    });
-    const error = errorInside(heard, this.#redact);
-    if (error !== undefined) throw error;
-    return heard;
-  }
-
-  /** Errors of reading become ours here; errors of whoever consumes the pieces pass by. An aborted stream just ends. */
-  async *#pieces(limit: TimeLimit, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
-    try {
-      for await (const chunk of stream) {
-        limit.renew();
-        yield chunk;
-      }
-    } catch (error) {
-      throw limit.verdict() ?? toLlmError(error, this.#redact);
-    }
-    const verdict = limit.verdict();
-    if (verdict !== undefined) throw verdict;
-  }
+/** @throws ConfigurationError when there is no such way to ask. */
+export function dialectOf(api: OpenAiApi, option: string): Dialect {
+  if (api === "chat") return chatCompletions;
+  if (api === "responses") return responses;
+  throw new ConfigurationError(`Expected the ${option} to be "chat" or "responses", got ${JSON.stringify(api)}`);
 }
 
 const openAiServer = "https://api.openai.com/v1";
-
-function serverOf({ baseURL }: OpenAiOptions): string {
-  const given = baseURL ?? (process.env["OPENAI_BASE_URL"]?.trim() || openAiServer);
-  const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
-    throw new ConfigurationError(
-      "Expected the baseURL of openai() to be an http(s) address without a user name and password, got another text",
-    );
-  }
-  return given.replace(/\/+$/, "");
-}
 
 /** The SDK insists on a key; servers that need none ignore this one. */
 const noKey = "no-key";
@@ -196,9 +118,4 @@ function keyOf({ apiKey }: OpenAiOptions, baseURL: string): string {
     throw new ConfigurationError("Expected openai() to be given an apiKey, or OPENAI_API_KEY to be set, got neither");
   }
   return noKey;
-}
-
-/** Headers carry printable ASCII only, and instance ids may be anything. */
-function headerText(text: string): string {
-  return /^[\x21-\x7e]+$/.test(text) ? text : encodeURIComponent(text);
 }

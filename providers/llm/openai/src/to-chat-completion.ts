@@ -1,15 +1,13 @@
 /** From a request in nobody's dialect to the body of `POST /chat/completions`. */
-import { LlmError, type JsonSchema, type LlmMessage, type LlmRequest, type LlmTool } from "@stet/core";
+import type { LlmMessage, LlmRequest } from "@stet/core";
+import { wireName } from "@stet/core/provider-kit";
 import type {
   ChatCompletionCreateParamsNonStreaming,
-  ChatCompletionFunctionTool,
   ChatCompletionMessageParam,
   ChatCompletionToolChoiceOption,
 } from "openai/resources/chat/completions";
-import type { ResponseFormatJSONSchema } from "openai/resources/shared";
-import { intoEnvelope, needsEnvelope } from "./envelope.ts";
-import { fitsStrictMode } from "./strict-schema.ts";
-import { wireName } from "./wire-name.ts";
+import { answeredCall } from "./to-response-body.ts";
+import { toFormat, toFunction } from "./to-schemas.ts";
 
 /** The body, without what streaming adds to it. */
 export function toChatCompletion(request: LlmRequest, model: string): ChatCompletionCreateParamsNonStreaming {
@@ -17,8 +15,12 @@ export function toChatCompletion(request: LlmRequest, model: string): ChatComple
   return {
     model,
     messages: messages.map(toMessage),
-    ...(format !== undefined && { response_format: toResponseFormat(format) }),
-    ...(tools.length > 0 && { tools: tools.map(toTool) }),
+    ...(format !== undefined && {
+      response_format: { type: "json_schema" as const, json_schema: toFormat(format) },
+    }),
+    ...(tools.length > 0 && {
+      tools: tools.map((tool) => ({ type: "function" as const, function: toFunction(tool) })),
+    }),
     ...(tools.length > 0 && toolChoice !== undefined && { tool_choice: toToolChoice(toolChoice) }),
     ...(temperature !== undefined && { temperature }),
     ...(maxTokens !== undefined &&
@@ -51,42 +53,10 @@ function toMessage({ role, content, toolCalls = [], toolCallId }: LlmMessage): C
         })),
       };
     case "tool":
-      if (toolCallId === undefined) {
-        throw new LlmError(
-          "bad_request",
-          "Expected a tool message to name the call it answers in toolCallId, got none",
-        );
-      }
-      return { role, content, tool_call_id: toolCallId };
+      return { role, content, tool_call_id: answeredCall(toolCallId) };
   }
-}
-
-function toResponseFormat({ name, schema }: NonNullable<LlmRequest["format"]>): ResponseFormatJSONSchema {
-  const document = withoutDialect(schema);
-  const accepted = needsEnvelope(document) ? intoEnvelope(document) : document;
-  return {
-    type: "json_schema",
-    json_schema: { name: wireName(name), schema: accepted, strict: fitsStrictMode(accepted) },
-  };
-}
-
-function toTool({ name, description, parameters }: LlmTool): ChatCompletionFunctionTool {
-  const document = withoutDialect(parameters);
-  return {
-    type: "function",
-    function: {
-      name: wireName(name),
-      ...(description !== undefined && { description }),
-      parameters: document,
-      strict: fitsStrictMode(document),
-    },
-  };
 }
 
 function toToolChoice(choice: NonNullable<LlmRequest["toolChoice"]>): ChatCompletionToolChoiceOption {
   return typeof choice === "string" ? choice : { type: "function", function: { name: wireName(choice.name) } };
-}
-
-function withoutDialect({ $schema: _dialect, ...schema }: JsonSchema): JsonSchema {
-  return schema;
 }

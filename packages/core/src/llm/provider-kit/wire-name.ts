@@ -2,7 +2,8 @@
  * Names on the wire: letters, digits, `_` and `-`, at most 64. Names of activities may hold more, so a tool travels under
  * a name of its own and gets its real one back with the answer.
  */
-import { canonicalHash, type LlmTool } from "@stet/core";
+import { canonicalHash } from "../../payload.ts";
+import type { LlmTool } from "../conversation.ts";
 
 const longest = 64;
 

@@ -5,7 +5,7 @@ export type Redact = (text: string) => string;
 
 const shortest = 6;
 
-/** Hides `secrets`, and whatever looks like a key of OpenAI or a bearer token, whosever it is. */
+/** Hides `secrets`, and whatever looks like a key (`sk-...`) or a bearer token, whosever it is. */
 export function redactor(secrets: readonly string[]): Redact {
   const longestFirst = [...new Set(secrets)]
     .filter((secret) => secret.length >= shortest)

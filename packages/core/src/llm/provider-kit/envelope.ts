@@ -1,8 +1,9 @@
 /**
- * OpenAI wants the root of a schema to be a plain object. A list, a word or a choice between objects is therefore asked
- * for as the only member of an object, and taken out of it again.
+ * Some vendors want the root of a schema to be a plain object. A list, a word or a choice between objects is therefore
+ * asked for as the only member of an object, and taken out of it again.
  */
-import type { JsonSchema, Payload } from "@stet/core";
+import type { Payload } from "../../payload.ts";
+import type { JsonSchema } from "../conversation.ts";
 import { member } from "./json-reading.ts";
 
 const content = "answer";

@@ -1,7 +1,7 @@
 /** How long the server asked to wait, in milliseconds. */
 
 /** Reads `retry-after-ms` (milliseconds), then `retry-after` (seconds, or a date that is compared with the server's own clock). */
-export function retryAfterMs(headers: Headers | undefined, now: number): number | undefined {
+export function retryAfterMs(headers: Pick<Headers, "get"> | undefined, now: number): number | undefined {
   const ms = numeric(headers?.get("retry-after-ms"));
   if (ms !== undefined) return ms;
   const given = headers?.get("retry-after") ?? undefined;
