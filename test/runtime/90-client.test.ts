@@ -19,7 +19,7 @@ import {
 } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { z } from "zod";
-import { all, environment, fails, journal, kinds } from "./world.ts";
+import { all, environment, fails, gate, journal, kinds } from "./world.ts";
 
 const hop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -439,6 +439,30 @@ test("force deletes what is running; nothing that is still on its way brings it 
       { ready: 0, delayed: 0, running: 0 },
     ],
   );
+});
+
+test("an instance made anew under the same id gets no answer of the one before it", async (t) => {
+  const gates = [gate(), gate(), gate()];
+  let starts = 0;
+  const work = activity("work", async (_ctx, input: string) => {
+    await gates[starts++]!.opened;
+    return input;
+  });
+  const twice = orchestration("twice", async (ctx, input: string) => [await ctx.activity(work, input)]);
+  const env = await environment(t, { orchestrations: [twice], activities: [work] });
+  for (const [i, input] of ["first", "second", "third"].entries()) {
+    if (i > 0) await env.client.delete("again", { force: true });
+    await env.startOrchestration(twice, input, { instanceId: "again" });
+    await env.until(() => starts === i + 1);
+  }
+  gates[0]!.open(); // the new instance runs here and waits for the same request
+  for (let i = 0; i < 10; i++) await hop();
+  await env.runtime.evictCache();
+  gates[1]!.open();
+  for (let i = 0; i < 10; i++) await hop();
+  assert.equal((await env.client.instance("again").status()).status, "running");
+  gates[2]!.open();
+  assert.deepEqual(await env.result(env.client.instance("again", twice)), ["third"]);
 });
 
 test("pruning removes what ended long ago, and old executions, and asks for a limit of some kind", async (t) => {

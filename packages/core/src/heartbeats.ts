@@ -22,7 +22,7 @@ export interface HeartbeatEnvironment {
   /** The row of a job that has none yet. */
   readonly rowOf: (job: Job) => OutgoingWork;
   /** A request that was held here has a row from now on. */
-  readonly released: (instanceId: string, execution: number, eventId: number) => void;
+  readonly released: (job: Job) => void;
 }
 
 interface Beat {
@@ -93,8 +93,7 @@ export class Heartbeats {
   /** The first heartbeat gives the job a row. */
   async #save(job: Job, details: Payload | undefined): Promise<void> {
     const { storage, codec, worker, clock, patience, rowOf, released } = this.#environment;
-    const { instanceId, execution, eventId, rootId } = job.item;
-    const text = codec.encode(details === undefined ? {} : { details }, rootId);
+    const text = codec.encode(details === undefined ? {} : { details }, job.item.rootId);
     await patience.until("keep a heartbeat", async () => {
       if (job.abandoned !== undefined) return;
       if (job.row !== undefined) {
@@ -102,7 +101,7 @@ export class Heartbeats {
       }
       const work = { ...rowOf(job), heartbeat: text, instance: job.instance, owned: true };
       [job.row] = await storage.saveWork(worker(), [work]);
-      if (job.row !== undefined) released(instanceId, execution, eventId);
+      if (job.row !== undefined) released(job);
     });
   }
 }

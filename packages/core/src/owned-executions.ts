@@ -4,6 +4,7 @@
  */
 import type { OrchestrationStarted, Recorded } from "./events.ts";
 import type { Execution } from "./execution.ts";
+import type { Job } from "./job.ts";
 import type { AnswerBody } from "./messages.ts";
 import type { InstanceKey } from "./storage.ts";
 import type { Transcripts } from "./transcripts.ts";
@@ -25,20 +26,29 @@ export interface Owned {
   readonly arrived: AnswerBody[];
 }
 
+/** To whom an answer belongs. The key tells an instance from a later one that was made anew under its id. */
+export interface Addressee {
+  readonly key: InstanceKey;
+  readonly instanceId: string;
+  readonly execution: number;
+}
+
+type HandOver = (to: Addressee, answers: readonly AnswerBody[]) => void;
+
 /** See the head of the file. */
 export class OwnedExecutions {
   /** In the order of their last turn, oldest first. */
-  readonly #byId = new Map<string, Owned>();
+  readonly #byKey = new Map<InstanceKey, Owned>();
   readonly #ready = new Set<Owned>();
-  readonly #handOver: (instanceId: string, execution: number, answers: readonly AnswerBody[]) => void;
+  readonly #handOver: HandOver;
 
   /** @param handOver - Takes the answers of an instance that is not owned here, or no longer. */
-  constructor(handOver: (instanceId: string, execution: number, answers: readonly AnswerBody[]) => void) {
+  constructor(handOver: HandOver) {
     this.#handOver = handOver;
   }
 
   get size(): number {
-    return this.#byId.size;
+    return this.#byKey.size;
   }
 
   /** Those that have answers or code to run. */
@@ -46,21 +56,21 @@ export class OwnedExecutions {
     return this.#ready;
   }
 
-  get(instanceId: string): Owned | undefined {
-    return this.#byId.get(instanceId);
+  get(key: InstanceKey): Owned | undefined {
+    return this.#byKey.get(key);
   }
 
   /** Takes one in, in the place of an earlier one of the same instance. */
   add(owned: Owned): void {
-    const before = this.#byId.get(owned.instanceId);
+    const before = this.#byKey.get(owned.key);
     if (before !== undefined) this.forget(before);
-    this.#byId.set(owned.instanceId, owned);
+    this.#byKey.set(owned.key, owned);
   }
 
   /** Its turn was the last. */
   touch(owned: Owned): void {
-    this.#byId.delete(owned.instanceId);
-    this.#byId.set(owned.instanceId, owned);
+    this.#byKey.delete(owned.key);
+    this.#byKey.set(owned.key, owned);
   }
 
   /** It has code to run without a message. */
@@ -69,14 +79,15 @@ export class OwnedExecutions {
   }
 
   /** Brings an answer home. Answers whether a turn can take it here. */
-  deliver(instanceId: string, execution: number, answer: AnswerBody): boolean {
-    const owned = this.#byId.get(instanceId);
+  deliver({ item, instance }: Job, answer: AnswerBody): boolean {
+    const { instanceId, execution } = item;
+    const owned = this.#byKey.get(instance);
     if (owned?.execution.execution === execution && owned.held.has(answer.source)) {
       owned.arrived.push(answer);
       this.#ready.add(owned);
       return true;
     }
-    this.#handOver(instanceId, execution, [answer]);
+    this.#handOver({ key: instance, instanceId, execution }, [answer]);
     return false;
   }
 
@@ -88,34 +99,34 @@ export class OwnedExecutions {
   }
 
   /** A request that was held here has a row now. */
-  release(instanceId: string, execution: number, eventId: number): void {
-    const owned = this.#byId.get(instanceId);
-    if (owned?.execution.execution === execution) owned.held.delete(eventId);
+  release({ item, instance }: Job): void {
+    const owned = this.#byKey.get(instance);
+    if (owned?.execution.execution === item.execution) owned.held.delete(item.eventId);
   }
 
   /** It has ended, or is not this worker's any more and has no answers. */
-  remove({ instanceId }: Owned): void {
-    this.#byId.delete(instanceId);
+  remove({ key }: Owned): void {
+    this.#byKey.delete(key);
   }
 
   /** It cannot be gone on with here. */
   forget(owned: Owned): void {
-    const { instanceId, execution, arrived } = owned;
-    if (this.#byId.get(instanceId) === owned) this.#byId.delete(instanceId);
+    const { key, instanceId, execution, arrived } = owned;
+    if (this.#byKey.get(key) === owned) this.#byKey.delete(key);
     this.#ready.delete(owned);
-    if (arrived.length > 0) this.#handOver(instanceId, execution.execution, arrived);
+    if (arrived.length > 0) this.#handOver({ key, instanceId, execution: execution.execution }, arrived);
   }
 
   /** None can be gone on with here. */
   forgetAll(): void {
-    for (const owned of [...this.#byId.values()]) this.forget(owned);
+    for (const owned of [...this.#byKey.values()]) this.forget(owned);
   }
 
   /** Takes out those without anything to do here whose last turn is longest ago, until no more than `size` are left. */
   takeIdle(size: number): Owned[] {
     const idle: Owned[] = [];
-    for (const owned of this.#byId.values()) {
-      if (this.#byId.size - idle.length <= size) break;
+    for (const owned of this.#byKey.values()) {
+      if (this.#byKey.size - idle.length <= size) break;
       if (owned.held.size === 0 && owned.arrived.length === 0 && owned.unrun === undefined) idle.push(owned);
     }
     for (const owned of idle) this.remove(owned);

@@ -120,8 +120,8 @@ export class Runtime {
       tags,
       slots: { activities: options.concurrency?.activities ?? 256, models: options.concurrency?.models ?? 16 },
       client: () => this.client,
-      deliver: (instanceId, execution, answer) => this.#turns.deliver(instanceId, execution, answer),
-      released: (instanceId, execution, eventId) => this.#turns.release(instanceId, execution, eventId),
+      deliver: (job, answer) => this.#turns.deliver(job, answer),
+      released: (job) => this.#turns.release(job),
     });
     this.#turns = new TurnDispatcher({
       ...shared,

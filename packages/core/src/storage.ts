@@ -98,6 +98,8 @@ export interface StoredMessage {
 /** A message on its way. */
 export interface OutgoingMessage {
   readonly instanceId: string;
+  /** For this very instance only: one that was made anew under the same id is `unknown` to it. */
+  readonly instance?: InstanceKey;
   readonly body: string;
   readonly at: number;
   /** A second message with the same key to the same instance is dropped. */

@@ -18,8 +18,9 @@ import type { ActivityScheduled, OrchestrationStarted, Recorded } from "./events
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
 import { readInbox } from "./inbox.ts";
+import type { Job } from "./job.ts";
 import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts";
-import { type Owned, OwnedExecutions } from "./owned-executions.ts";
+import { type Addressee, type Owned, OwnedExecutions } from "./owned-executions.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
@@ -82,7 +83,7 @@ export class TurnDispatcher {
   readonly #watched: WatchedHop;
   readonly #loader: ExecutionLoader;
   readonly #blocked: BlockedInstances;
-  readonly #owned = new OwnedExecutions((...answers) => void this.#sendToInbox(...answers));
+  readonly #owned = new OwnedExecutions((to, answers) => void this.#sendToInbox(to, answers));
   #claimSignalled = false;
   #roundsWithoutClaim = 0;
   #scheduled = false;
@@ -105,13 +106,13 @@ export class TurnDispatcher {
   }
 
   /** Brings home an answer that was found in this worker (T3). */
-  deliver(instanceId: string, execution: number, answer: AnswerBody): void {
-    if (this.#owned.deliver(instanceId, execution, answer)) this.#schedule();
+  deliver(job: Job, answer: AnswerBody): void {
+    if (this.#owned.deliver(job, answer)) this.#schedule();
   }
 
   /** A request that was held here has a row now. */
-  release(instanceId: string, execution: number, eventId: number): void {
-    this.#owned.release(instanceId, execution, eventId);
+  release(job: Job): void {
+    this.#owned.release(job);
   }
 
   get isIdle(): boolean {
@@ -201,7 +202,7 @@ export class TurnDispatcher {
     const entries: Entry[] = [];
     const unloaded: ClaimedTurn[] = [];
     for (const turn of claimed) {
-      const owned = this.#owned.get(turn.instanceId);
+      const owned = this.#owned.get(turn.key);
       if (owned !== undefined && stands(owned, turn)) {
         const incoming = await this.#incoming(turn);
         if (incoming !== undefined)
@@ -262,7 +263,7 @@ export class TurnDispatcher {
       return await readInbox(turn, this.#environment);
     } catch (error) {
       await this.#blocked.block(turn, error);
-      const owned = this.#owned.get(turn.instanceId);
+      const owned = this.#owned.get(turn.key);
       if (owned !== undefined) this.#owned.forget(owned);
       return undefined;
     }
@@ -426,10 +427,11 @@ export class TurnDispatcher {
     this.#owned.forget(owned);
   }
 
-  async #sendToInbox(instanceId: string, execution: number, answers: readonly AnswerBody[]): Promise<void> {
+  async #sendToInbox({ key, instanceId, execution }: Addressee, answers: readonly AnswerBody[]): Promise<void> {
     const { storage, codec, clock, patience } = this.#environment;
     const messages = answers.map((answer) => ({
       instanceId,
+      instance: key,
       body: codec.encode({ ...answer, execution }, instanceId),
       at: clock.now(),
     }));

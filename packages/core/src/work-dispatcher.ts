@@ -60,9 +60,9 @@ export interface WorkEnvironment {
   readonly worker: () => WorkerKey;
   readonly patience: Patience;
   /** Brings the answer of work without a row to its instance, which this worker owns. */
-  readonly deliver: (instanceId: string, execution: number, answer: AnswerBody) => void;
+  readonly deliver: (job: Job, answer: AnswerBody) => void;
   /** A request that was held here has a row from now on. */
-  readonly released: (instanceId: string, execution: number, eventId: number) => void;
+  readonly released: (job: Job) => void;
   /** Called when the last job has ended. */
   readonly onIdle: () => void;
 }
@@ -328,7 +328,7 @@ export class WorkDispatcher {
     const { instanceId, execution } = item;
     if (row === undefined) {
       this.#done(job);
-      this.#environment.deliver(instanceId, execution, body);
+      this.#environment.deliver(job, body);
       return;
     }
     const answer: AnswerMessage = { ...body, execution };
@@ -349,7 +349,7 @@ export class WorkDispatcher {
       else {
         const work = { ...this.outgoing(item, attempt), visibleAt, failure: text, instance, owned: false };
         await storage.saveWork(worker(), [work]);
-        this.#environment.released(item.instanceId, item.execution, item.eventId);
+        this.#environment.released(job);
       }
     };
     void patience.until("put work off", retry).finally(() => this.#done(job));

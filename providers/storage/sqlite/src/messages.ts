@@ -4,6 +4,7 @@
  */
 import {
   StorageError,
+  type InstanceKey,
   type OutgoingMessage,
   type OutgoingStart,
   type SendOutcome,
@@ -45,14 +46,14 @@ export function prepareMessages(db: Database): Messages {
 }
 
 function prepareMail(db: Database): Mail {
-  const statusOf = db.prepare<[string], number>("SELECT status FROM instances WHERE id = ?").pluck();
-  const insertKey = db.prepare<[string, string]>(
+  const addressee = "FROM instances WHERE id = ? AND key = coalesce(?, key)";
+  const statusOf = db.prepare<[string, InstanceKey | null], number>(`SELECT status ${addressee}`).pluck();
+  const insertKey = db.prepare<[string, string, InstanceKey | null]>(
     `INSERT INTO message_keys (instance, idempotency_key)
-     SELECT key, ? FROM instances WHERE id = ? AND status < ${firstEnded} ON CONFLICT DO NOTHING`,
+     SELECT key, ? ${addressee} AND status < ${firstEnded} ON CONFLICT DO NOTHING`,
   );
-  const insertById = db.prepare<[number, string, string]>(
-    `INSERT INTO messages (instance, at, body)
-     SELECT key, ?, ? FROM instances WHERE id = ? AND status < ${firstEnded}`,
+  const insertById = db.prepare<[number, string, string, InstanceKey | null]>(
+    `INSERT INTO messages (instance, at, body) SELECT key, ?, ? ${addressee} AND status < ${firstEnded}`,
   );
   const insertMessage = db.prepare<[number | bigint, number, string]>(
     "INSERT INTO messages (instance, at, body) VALUES (?, ?, ?)",
@@ -69,9 +70,9 @@ function prepareMail(db: Database): Mail {
      ON CONFLICT (id) DO NOTHING`,
   );
 
-  const deliver = ({ instanceId, body, at, idempotencyKey }: OutgoingMessage): boolean =>
-    (idempotencyKey === undefined || insertKey.run(idempotencyKey, instanceId).changes > 0) &&
-    insertById.run(at, body, instanceId).changes > 0;
+  const deliver = ({ instanceId, instance, body, at, idempotencyKey }: OutgoingMessage): boolean =>
+    (idempotencyKey === undefined || insertKey.run(idempotencyKey, instanceId, instance ?? null).changes > 0) &&
+    insertById.run(at, body, instanceId, instance ?? null).changes > 0;
 
   const mail: Mail = {
     post(message, change) {
@@ -83,7 +84,7 @@ function prepareMail(db: Database): Mail {
         change.turns = true;
         return "sent";
       }
-      const status = statusOf.get(message.instanceId);
+      const status = statusOf.get(message.instanceId, message.instance ?? null);
       if (status === undefined) return "unknown";
       return status < firstEnded ? "duplicate" : "ended";
     },
@@ -96,7 +97,7 @@ function prepareMail(db: Database): Mail {
           ? insertRoot.run(instanceId, name, version, labels, at, at)
           : insertChild.run(instanceId, name, version, labels, at, at, parentId);
       if (inserted.changes === 0) {
-        if (statusOf.get(instanceId) === undefined) {
+        if (statusOf.get(instanceId, null) === undefined) {
           throw new StorageError(`Expected the parent of ${instanceId} to exist, got ${parentId}`, false);
         }
         if (start.ifExists !== undefined) mail.post(start.ifExists, change);

@@ -73,6 +73,20 @@ export function messages(bench: Bench): void {
       assert.deepEqual(await claimIds(store, anna), []);
     });
 
+    test("a message for one very instance does not reach another that was made anew under its id", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const { key } = await running(store, anna, "a");
+      const letter = message("a", "for the first", { instance: key, idempotencyKey: "k" });
+      assert.deepEqual(await store.sendMessages([letter]), ["sent"]);
+      await store.admin.deleteTree("a", true);
+      await startAll(store, "a");
+
+      assert.deepEqual(await store.sendMessages([letter]), ["unknown"]);
+
+      assert.deepEqual(await store.sendMessages([message("a", "for any", { idempotencyKey: "k" })]), ["sent"]);
+      assert.deepEqual(bodiesOf(await claimTurn(store, anna)), ["start of a", "for any"]);
+    });
+
     test("sendMessages() reaches an instance that no turn has run for yet", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
       await startAll(store, "a");
