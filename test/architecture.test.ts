@@ -40,12 +40,27 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "retry.ts",
       "registry.ts",
       "llm/operations.ts",
+      "llm/llm-calls.ts",
+      "llm/inquiry.ts",
+      "llm/words.ts",
       "llm/prompts.ts",
       "llm/context-injection.ts",
       "llm/answers.ts",
     ],
   ],
-  ["engine", ["lazy-map.ts", "execution.ts", "operation.ts", "course.ts", "turn.ts", "replay.ts", "nondeterminism.ts"]],
+  [
+    "engine",
+    [
+      "lazy-map.ts",
+      "fork-origin.ts",
+      "execution.ts",
+      "operation.ts",
+      "course.ts",
+      "turn.ts",
+      "replay.ts",
+      "nondeterminism.ts",
+    ],
+  ],
 ];
 const ROOF = ["index.ts", "internal.ts"];
 

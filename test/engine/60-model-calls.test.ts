@@ -9,36 +9,12 @@ import {
   orchestration,
   type HistoryEvent,
   type LlmRequested,
-  type OrchestrationContext,
   type StetError,
 } from "@stet/core";
-import { answer, given, replayHistory, start, type TestMessage, type TurnReport } from "@stet/testing";
+import { answer, given, replayHistory, start } from "@stet/testing";
 import { z } from "zod";
+import { answered, asking, questionOf, type Ask } from "./asking.ts";
 import { bothWays, kinds, outputOf } from "./both-ways.ts";
-
-type Ask = (ctx: OrchestrationContext) => unknown;
-
-/** An orchestration that does nothing but ask. */
-const asking = (ask: Ask) => orchestration("asking", (ctx) => ask(ctx));
-
-/** The first question of a call. */
-async function questionOf(ask: Ask): Promise<LlmRequested> {
-  const turn = await given(asking(ask)).when(start());
-  const question = turn.events[1];
-  assert.equal(question?.kind, "LlmRequested", JSON.stringify(turn.closing ?? turn.failure?.message));
-  return question as LlmRequested & HistoryEvent;
-}
-
-/** What a call comes to when the model says this, one answer after another. */
-async function answered(ask: Ask, ...texts: readonly string[]): Promise<TurnReport> {
-  let source = 2;
-  const turns = texts.map((text) => {
-    const turn: readonly TestMessage[] = [answer.said(source, text)];
-    source += 2;
-    return turn;
-  });
-  return bothWays(asking(ask), [[start()], ...turns]);
-}
 
 test("ctx.generate() records the whole request with its hash, and hands it out as work", async () => {
   const turn = await given(asking((ctx) => ctx.generate("Say hello"))).when(start());
@@ -87,6 +63,7 @@ test("options of a call are recorded where they belong, and absent where not giv
       timeout: "30s",
       label: "greeting",
       maxAsks: 1,
+      vendor: { top_p: 0.5 },
     }),
   );
 
@@ -95,6 +72,7 @@ test("options of a call are recorded where they belong, and absent where not giv
     model: "small",
     temperature: 0,
     maxTokens: 10,
+    vendor: { top_p: 0.5 },
   });
   assert.deepEqual(question.options, { timeoutMs: 30_000 });
   assert.equal(question.label, "greeting");
@@ -138,7 +116,7 @@ test("ctx.ifTrue() fences the text that the question is about, and not the quest
   const asked = turn.events.find((event) => event.kind === "LlmRequested");
   assert.match(
     asked?.request.messages.at(-1)?.content ?? "",
-    /^Is it a complaint\?\n\n<(text-\S+)>\nIs 1 = 1\?\n<\/\1>$/,
+    /^<(text-\S+)>\nIs 1 = 1\?\n<\/\1>\n\nThat was the material\. .*:\nIs it a complaint\?$/,
   );
 });
 

@@ -39,6 +39,23 @@ export interface Carried {
   readonly status?: Payload;
 }
 
+/** Whose history a fork began with, and up to where. */
+export interface ForkOrigin {
+  readonly instanceId: string;
+  readonly execution: number;
+  /**
+   * The delivery that the fork's own code was the first to see. The events before are replayed as the origin: ids and
+   * chance come out as they did there.
+   */
+  readonly atEvent: number;
+  /** Events whose input or result was exchanged. */
+  readonly replaced?: readonly number[];
+  /** The fork's own sub-orchestrations in the place of those that ran for the origin, by the event that asked. */
+  readonly children?: { readonly [eventId: number]: string };
+  /** Set when the origin is a fork too. */
+  readonly forkedFrom?: ForkOrigin;
+}
+
 /** Routing and limits of one activity call, as recorded. Absent fields mean the activity's own definition decides. */
 export interface RecordedActivityOptions {
   readonly tag?: string;
@@ -102,6 +119,7 @@ export type RequestBody =
   | EventSent
   | LlmRequested
   | LlmAnswerRefused
+  | LlmAnswerTrimmed
   | LlmCancelled
   | StatusSet
   | StateSet
@@ -125,6 +143,7 @@ export interface OrchestrationStarted {
   readonly parent?: ParentLink;
   readonly labels?: Labels;
   readonly carried?: Carried;
+  readonly forkedFrom?: ForkOrigin;
 }
 
 /** Somebody asked the instance to stop. All that is pending rejects with `CancelledError`. */
@@ -338,12 +357,20 @@ export interface LlmFailed {
 
 /**
  * The last answer that a question may have was refused: the operation rejects with `LlmOutputError`. Answers refused
- * before that are named by `refines` of the question that asked again; all others were accepted.
+ * before that are named by `refines` of the question that asked again; those cut to fit by `LlmAnswerTrimmed`; all others
+ * were accepted.
  */
 export interface LlmAnswerRefused {
   readonly kind: "LlmAnswerRefused";
   readonly source: number;
   readonly problem: string;
+}
+
+/** The last answer that a question may have was longer than asked for, and was cut: the code got `text`. */
+export interface LlmAnswerTrimmed {
+  readonly kind: "LlmAnswerTrimmed";
+  readonly source: number;
+  readonly text: string;
 }
 
 /** The code gave a model call up. */

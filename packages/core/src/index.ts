@@ -22,7 +22,16 @@ export type {
   WaitOptions,
 } from "./context.ts";
 export type { DurablePromise, Winner } from "./durable-promise.ts";
-export type { IfTrueOptions, LlmOperations, LlmOptions, Prompt } from "./llm/operations.ts";
+export type {
+  IfTrueOptions,
+  LlmOperations,
+  LlmOptions,
+  Prompt,
+  Sentiment,
+  SummaryLength,
+  ValidatedOptions,
+  Validation,
+} from "./llm/operations.ts";
 export { fenced } from "./llm/prompts.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type { Duration } from "./duration.ts";

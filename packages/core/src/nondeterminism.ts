@@ -49,6 +49,7 @@ export function differenceOf(recorded: EventBody, requested: RequestBody): strin
     case "SubOrchestrationCancelled":
     case "LlmCancelled":
     case "LlmAnswerRefused":
+    case "LlmAnswerTrimmed":
       if (recorded.kind !== requested.kind) return "kind";
       return recorded.source === requested.source ? undefined : "source";
     case "TimerCreated":

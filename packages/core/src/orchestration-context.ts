@@ -19,7 +19,7 @@ import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, TimeoutError } from "./errors.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
 import type { EventAwaited, EventReceived, Labels, SubOrchestrationScheduled } from "./events.ts";
-import { LlmCalls } from "./llm/operations.ts";
+import { LlmCalls } from "./llm/llm-calls.ts";
 import { copyOfJson, type Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
 import type { Answer, Recorder } from "./recorder.ts";
@@ -42,7 +42,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
   }
 
   get instanceId(): string {
-    return this.#recorder.instanceId;
+    return this.#recorder.identity;
   }
   get execution(): number {
     return this.#recorder.execution;

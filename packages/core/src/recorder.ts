@@ -29,12 +29,14 @@ export type AskingKind =
 /** Events that answer well. */
 export type Answer = ActivityCompleted | TimerFired | EventReceived | SubOrchestrationCompleted | LlmCompleted;
 
-/** What became of a model's answer: it was taken, asked again, or was the last one refused. */
-export type Verdict = "accepted" | "refined" | "givenUp";
+/** What became of a model's answer: it was taken, asked again, cut to fit, or was the last one refused. */
+export type Verdict = "accepted" | "refined" | "givenUp" | { readonly trimmedTo: string };
 
 /** See the head of the file. */
 export interface Recorder {
   readonly instanceId: string;
+  /** The id that the code sees. A fork replays what came before it under the id of its origin. */
+  readonly identity: string;
   readonly execution: number;
   readonly name: string;
   readonly version: string;
@@ -57,7 +59,7 @@ export interface Recorder {
   verdictOn(eventId: number): Verdict | undefined;
   /** The value of the state, by key, in order. */
   readonly state: ReadonlyMap<string, Payload>;
-  /** 64 bits that depend only on the instance, the execution, the event delivered last and how many were drawn since. */
+  /** 64 bits that depend only on the identity, the execution, the event delivered last and how many were drawn since. */
   drawBits(): bigint;
   /** A number for the next child of this execution. */
   nextChild(): number;

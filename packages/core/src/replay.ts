@@ -161,11 +161,20 @@ export function foreknowledgeOf(events: readonly HistoryEvent[]): Foreknowledge 
   for (const event of events) {
     if (event.kind === "ChangeMarked") changes.add(event.changeId);
     else if (event.kind === "LlmAnswerRefused") refused.set(event.source, "givenUp");
+    else if (event.kind === "LlmAnswerTrimmed") refused.set(event.source, { trimmedTo: event.text });
     else if (event.kind === "LlmRequested" && event.refines !== undefined) refused.set(event.refines, "refined");
   }
   const [, second] = events;
   const inputRefused = second?.kind === "OrchestrationFailed" && second.error.code === "input_invalid";
   return { changes, refused, inputRefused };
+}
+
+/** The delivery at the end of a history that its code has not seen: the start of an execution, or where a fork begins. */
+export function unrunOf(events: readonly HistoryEvent[]): (Recorded & DeliveryBody) | undefined {
+  const [started] = events;
+  const last = events.at(-1);
+  if (started?.kind !== "OrchestrationStarted" || last === undefined || !isDelivery(last)) return undefined;
+  return last.id === (started.forkedFrom?.atEvent ?? 1) ? last : undefined;
 }
 
 /** An execution to be brought to where its history ends. */

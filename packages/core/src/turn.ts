@@ -17,6 +17,7 @@ import {
   type OrchestrationFailed,
   type OrchestrationStarted,
   type OrchestrationTerminated,
+  type ParentLink,
   type Recorded,
   type RequestBody,
   type StateDeleted,
@@ -24,6 +25,7 @@ import {
   type SubOrchestrationScheduled,
 } from "./events.ts";
 import type { Execution } from "./execution.ts";
+import { childIdOf } from "./fork-origin.ts";
 import { LazyMap } from "./lazy-map.ts";
 import type { AnswerBody, AnswerMessage, Message, StartMessage } from "./messages.ts";
 import { answers, type Operation } from "./operation.ts";
@@ -69,8 +71,8 @@ export interface TurnInput {
   readonly totalTimeoutMs: (request: ActivityScheduled) => number | undefined;
   /** The version that the next execution is pinned to. */
   readonly nextVersion: (name: string, asked: string | undefined) => string;
-  /** The recorded start of an execution whose code has not run yet. */
-  readonly unrun?: Recorded & OrchestrationStarted;
+  /** The recorded delivery that the code has not seen yet. */
+  readonly unrun?: Recorded & DeliveryBody;
 }
 
 /** Feeds messages to an execution and gathers what comes of it. */
@@ -88,7 +90,7 @@ export class TurnFeed implements Feed {
   nextStart: { readonly text: string; readonly event: Recorded & OrchestrationStarted } | undefined;
 
   readonly #input: TurnInput;
-  #unrun: (Recorded & OrchestrationStarted) | undefined;
+  #unrun: (Recorded & DeliveryBody) | undefined;
   #cursor = 0;
 
   constructor(execution: Execution, input: TurnInput) {
@@ -99,9 +101,9 @@ export class TurnFeed implements Feed {
 
   next(execution: Execution): (Recorded & DeliveryBody) | undefined {
     if (this.#unrun !== undefined) {
-      const start = this.#unrun;
+      const unrun = this.#unrun;
       this.#unrun = undefined;
-      return start;
+      return unrun;
     }
     while (this.closing === undefined && this.#cursor < this.#input.incoming.length) {
       const { message, key } = this.#input.incoming[this.#cursor++] as Incoming;
@@ -163,7 +165,7 @@ export class TurnFeed implements Feed {
         if (!effects.waits.delete(body.source)) effects.settled.push(body.source);
         break;
       case "SubOrchestrationCancelled":
-        this.#cancelChild(operation.target?.body, body.reason);
+        this.#cancelChild(execution, body.source, operation.target?.body, body.reason);
         break;
       case "StatusSet":
         effects.statusChanged = true;
@@ -177,6 +179,7 @@ export class TurnFeed implements Feed {
         break;
       case "ChangeMarked":
       case "LlmAnswerRefused":
+      case "LlmAnswerTrimmed":
         break;
     }
     return id;
@@ -193,7 +196,7 @@ export class TurnFeed implements Feed {
   endWithoutCode(execution: Execution, body: OrchestrationTerminated | OrchestrationFailed): void {
     const reason = body.kind === "OrchestrationTerminated" ? body.reason : "the orchestration ended";
     for (const [eventId, { body: request }] of execution.pending) {
-      if (request.kind === "SubOrchestrationScheduled") this.#cancelChild(request, reason);
+      if (request.kind === "SubOrchestrationScheduled") this.#cancelChild(execution, eventId, request, reason);
       else if (request.kind === "ActivityScheduled" || request.kind === "LlmRequested") {
         this.effects.cancelledWork.push(eventId);
       }
@@ -250,17 +253,7 @@ export class TurnFeed implements Feed {
   #limit({ execution, instanceId }: Execution, id: number, request: ActivityScheduled): void {
     const totalMs = this.#input.totalTimeoutMs(request);
     if (totalMs === undefined) return;
-    const message = `Expected activity ${request.name} of instance ${instanceId} (event ${id}) to be answered within ${totalMs} ms, got no answer`;
-    const error: Failure =
-      request.options?.effect === "irreversible"
-        ? {
-            name: "OutcomeUnknownError",
-            message: `${message}; it may have happened`,
-            code: "outcome_unknown",
-            retryable: false,
-          }
-        : { name: "TimeoutError", message, code: "timeout", retryable: true };
-    const answer: AnswerMessage = { kind: "ActivityFailed", source: id, error, execution };
+    const answer = overdue({ instanceId, execution, eventId: id }, request, totalMs);
     this.effects.timers.set(id, { fireAt: this.#input.at + totalMs, answer });
   }
 
@@ -270,9 +263,10 @@ export class TurnFeed implements Feed {
     return event;
   }
 
-  #cancelChild(child: RequestBody | undefined, reason: string): void {
+  #cancelChild({ started }: Execution, eventId: number, child: RequestBody | undefined, reason: string): void {
     if (child?.kind !== "SubOrchestrationScheduled" || child.parentClosePolicy === "abandon") return;
-    this.effects.messages.push({ instanceId: child.instanceId, message: { kind: "CancelRequested", reason } });
+    const instanceId = childIdOf(started?.forkedFrom, eventId, child.instanceId);
+    this.effects.messages.push({ instanceId, message: { kind: "CancelRequested", reason } });
   }
 
   #tellParent(execution: Execution, body: Exclude<ClosingBody, { kind: "ContinuedAsNew" }>): void {
@@ -311,6 +305,25 @@ export class TurnFeed implements Feed {
     };
     return { event, text: this.#input.encode(event) };
   }
+}
+
+/** What fails an activity that was not answered in its total time. */
+export function overdue(
+  { instanceId, execution, eventId: source }: ParentLink,
+  { name, options }: ActivityScheduled,
+  totalMs: number,
+): AnswerMessage {
+  const message = `Expected activity ${name} of instance ${instanceId} (event ${source}) to be answered within ${totalMs} ms, got no answer`;
+  const error: Failure =
+    options?.effect === "irreversible"
+      ? {
+          name: "OutcomeUnknownError",
+          message: `${message}; it may have happened`,
+          code: "outcome_unknown",
+          retryable: false,
+        }
+      : { name: "TimeoutError", message, code: "timeout", retryable: true };
+  return { kind: "ActivityFailed", source, error, execution };
 }
 
 function startOf({ name, version }: Execution, { input, parent, labels, carried }: StartMessage): OrchestrationStarted {

@@ -2,7 +2,11 @@
  * Reading what a model said: each reader turns a text into a value, or says what is wrong with it in words that go back
  * to the model.
  */
+import { z } from "zod";
 import { check, type Schema } from "../schema.ts";
+import type { JsonSchema } from "./conversation.ts";
+import type { Sentiment } from "./operations.ts";
+import { countWords } from "./words.ts";
 
 /** The value, or why there is none. */
 export type Reading<Value> = { readonly value: Value } | { readonly problem: string };
@@ -64,6 +68,34 @@ export function readFeatures<Feature extends string>(
       string
     >,
   };
+}
+
+/** A text that is no longer than it may be, without the white space around it. */
+export function readSummary(text: string, maxWords: number): Reading<string> {
+  const words = countWords(text);
+  if (words > 0 && words <= maxWords) return { value: text.trim() };
+  return { problem: `expected a summary of at most ${maxWords} words, got ${words === 0 ? "none" : `${words} words`}` };
+}
+
+const sentiment: Schema<Sentiment> = z.object({
+  label: z.enum(["positive", "negative", "neutral"]),
+  confidence: z.number().min(0).max(1),
+});
+
+/** The form in which {@link readSentiment} wants it. */
+export const sentimentForm: JsonSchema = {
+  type: "object",
+  properties: {
+    label: { type: "string", enum: ["positive", "negative", "neutral"] },
+    confidence: { type: "number", minimum: 0, maximum: 1 },
+  },
+  required: ["label", "confidence"],
+  additionalProperties: false,
+};
+
+/** A label and a confidence from 0 to 1. One of 1.7 is refused, not bent. */
+export function readSentiment(text: string): Reading<Sentiment> {
+  return readJson(text, sentiment, "the answer of ctx.sentiment");
 }
 
 function asText(value: unknown): string {

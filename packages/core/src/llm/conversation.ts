@@ -42,6 +42,8 @@ export type LlmRequest = {
   readonly temperature?: number;
   /** Upper bound on the tokens of the answer. */
   readonly maxTokens?: number;
+  /** What else the vendor understands, as it spells it. Providers send it as it stands; it overrides nothing above. */
+  readonly vendor?: { readonly [parameter: string]: Payload };
 };
 
 /** What the model said. */
