@@ -43,6 +43,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/llm-calls.ts",
       "llm/inquiry.ts",
       "llm/words.ts",
+      "llm/tools.ts",
       "llm/prompts.ts",
       "llm/context-injection.ts",
       "llm/answers.ts",

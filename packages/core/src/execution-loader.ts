@@ -3,14 +3,14 @@
  * before lost it.
  */
 import { HistoryCorruptError, isStetError, NondeterminismError, type StetError, asStetError } from "./errors.ts";
-import type { HistoryEvent, OrchestrationStarted, Recorded, RequestBody } from "./events.ts";
+import type { DeliveryBody, HistoryEvent, OrchestrationStarted, Recorded, RequestBody } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import type { StartMessage } from "./messages.ts";
 import { Operation } from "./operation.ts";
 import type { Patience } from "./patience.ts";
 import type { Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
-import { type PromptDrift, replay } from "./replay.ts";
+import { type PromptDrift, replay, unrunOf } from "./replay.ts";
 import type { ClaimedTurn, StorageProvider } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 import type { Incoming } from "./turn.ts";
@@ -29,8 +29,8 @@ export interface LoaderEnvironment extends Omit<ExecutionEnvironment, "traceRequ
 export interface Loaded {
   readonly turn: ClaimedTurn;
   readonly execution?: Execution;
-  /** The recorded start, when the code has not run yet. */
-  readonly unrun?: Recorded & OrchestrationStarted;
+  /** The delivery at the end of history, when the code has not seen it yet. */
+  readonly unrun?: Recorded & DeliveryBody;
   /** Work requests that nobody runs and no row waits for. */
   readonly lost: readonly number[];
   readonly failure?: StetError;
@@ -49,13 +49,16 @@ export class ExecutionLoader {
   /** Loads many, replaying side by side. */
   async load(turns: ReadonlyMap<ClaimedTurn, readonly Incoming[]>): Promise<Loaded[]> {
     const loaded: Loaded[] = [];
-    const replays: { turn: ClaimedTurn; execution: Execution; events: readonly HistoryEvent[] }[] = [];
+    const replays: Replay[] = [];
     for (const [turn, incoming] of turns) {
       try {
         const events = await this.#readHistory(turn);
         const execution = this.#newExecution(turn, events, incoming);
-        if (events.length > 1) replays.push({ turn, execution, events });
-        else loaded.push({ turn, execution, lost: [], ...this.#unrun(execution, events) });
+        const unrun = unrunOf(events);
+        const seen = unrun === undefined ? events : events.slice(0, -1);
+        const job: Replay = { turn, execution, events: seen, ...(unrun !== undefined && { unrun }) };
+        if (seen.length > 0) replays.push(job);
+        else loaded.push(standing(job, []));
       } catch (error) {
         loaded.push({ turn, lost: [], failure: asStetError(error) });
       }
@@ -122,23 +125,15 @@ export class ExecutionLoader {
     return new Execution(definition, { instanceId, rootId, execution }, environment);
   }
 
-  #unrun(execution: Execution, events: readonly HistoryEvent[]): { unrun?: Recorded & OrchestrationStarted } {
-    const [start] = events;
-    if (start?.kind !== "OrchestrationStarted") return {};
-    execution.lastEventId = 1;
-    return { unrun: start };
-  }
-
-  async #replayAll(
-    replays: readonly { turn: ClaimedTurn; execution: Execution; events: readonly HistoryEvent[] }[],
-  ): Promise<Loaded[]> {
+  async #replayAll(replays: readonly Replay[]): Promise<Loaded[]> {
     const { strictPrompts, storage, patience } = this.#environment;
     const outcomes = await replay(
       replays.map((job) => ({ ...job, strictPrompts })),
       this.#hop,
     );
     const loaded: Loaded[] = [];
-    for (const [i, { turn, execution, events }] of replays.entries()) {
+    for (const [i, job] of replays.entries()) {
+      const { turn, execution, events } = job;
       const { failure, drift } = outcomes[i] as (typeof outcomes)[number];
       this.#reportDrift(turn, drift);
       if (failure !== undefined) {
@@ -148,7 +143,12 @@ export class ExecutionLoader {
       const working = [...execution.pending].filter(([, { body }]) => isWork(body.kind)).map(([eventId]) => eventId);
       const read = () => storage.readWork(turn.key, turn.execution);
       const rows = new Set(working.length === 0 ? [] : await patience.read("read work", read));
-      loaded.push({ turn, execution, lost: working.filter((eventId) => !rows.has(eventId)) });
+      loaded.push(
+        standing(
+          job,
+          working.filter((eventId) => !rows.has(eventId)),
+        ),
+      );
     }
     return loaded;
   }
@@ -172,6 +172,19 @@ export class ExecutionLoader {
       });
     }
   }
+}
+
+/** An execution to be brought to where its history ends, or to the delivery that its code has not seen. */
+interface Replay {
+  readonly turn: ClaimedTurn;
+  readonly execution: Execution;
+  readonly events: readonly HistoryEvent[];
+  readonly unrun?: Recorded & DeliveryBody;
+}
+
+function standing({ turn, execution, unrun }: Replay, lost: readonly number[]): Loaded {
+  if (unrun !== undefined) execution.lastEventId = unrun.id;
+  return { turn, execution, lost, ...(unrun !== undefined && { unrun }) };
 }
 
 function isWork(kind: string): boolean {

@@ -37,6 +37,7 @@ import {
   type Recorded,
   type RequestBody,
 } from "./events.ts";
+import { childIdOf, originAt } from "./fork-origin.ts";
 import { answers, callSite, cancellationOf, Operation } from "./operation.ts";
 import { orchestrationContext } from "./orchestration-context.ts";
 import { copyOfJson, type Payload } from "./payload.ts";
@@ -125,6 +126,9 @@ export class Execution implements Recorder {
   }
   get version(): string {
     return this.definition.version;
+  }
+  get identity(): string {
+    return originAt(this.#deliveredId, this.started?.forkedFrom) ?? this.instanceId;
   }
   get logger(): Logger {
     return this.#environment.logger;
@@ -286,7 +290,7 @@ export class Execution implements Recorder {
   }
 
   drawBits(): bigint {
-    const seed = `${this.instanceId}\n${this.execution}\n${this.#deliveredId}\n${this.#drawn++}`;
+    const seed = `${this.identity}\n${this.execution}\n${this.#deliveredId}\n${this.#drawn++}`;
     return createHash("sha256").update(seed).digest().readBigUInt64BE();
   }
 
@@ -417,14 +421,15 @@ export class Execution implements Recorder {
     if (event.kind === "LlmFailed" || event.error.code === "outcome_unknown") return cause;
     const { name } = body as { name: string };
     if (event.kind === "SubOrchestrationFailed") {
+      const { instanceId } = body as { instanceId: string };
       return new SubOrchestrationError(
-        `Sub-orchestration ${name} of instance ${this.instanceId} (event ${event.source}) failed: ${cause.message}`,
-        { cause, details: { name, instanceId: (body as { instanceId: string }).instanceId } },
+        `Sub-orchestration ${name} of instance ${this.identity} (event ${event.source}) failed: ${cause.message}`,
+        { cause, details: { name, instanceId: childIdOf(this.started?.forkedFrom, event.source, instanceId) } },
       );
     }
     const attempts = event.attempts ?? 1;
     return new ActivityError(
-      `Activity ${name} of instance ${this.instanceId} (event ${event.source}) failed after ${attempts} attempt${attempts === 1 ? "" : "s"}: ${cause.message}`,
+      `Activity ${name} of instance ${this.identity} (event ${event.source}) failed after ${attempts} attempt${attempts === 1 ? "" : "s"}: ${cause.message}`,
       { cause, details: { name, attempts } },
     );
   }

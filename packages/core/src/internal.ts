@@ -11,6 +11,7 @@ export {
   replay,
   type ReplayJob,
   type ReplayOutcome,
+  unrunOf,
 } from "./replay.ts";
 export { type Incoming, TurnFeed, type TurnEffects, type TurnInput } from "./turn.ts";
 export { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";

@@ -2,7 +2,7 @@
  * The instances that this worker owns, with their live executions, and the answers that were found here and that no turn
  * has taken yet. An answer never gets lost: what is forgotten hands its answers over.
  */
-import type { OrchestrationStarted, Recorded } from "./events.ts";
+import type { DeliveryBody, Recorded } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { Job } from "./job.ts";
 import type { AnswerBody } from "./messages.ts";
@@ -16,8 +16,8 @@ export interface Owned {
   readonly rootId: string;
   execution: Execution;
   lastEventId: number;
-  /** The recorded start of an execution whose code has not run yet. */
-  unrun: (Recorded & OrchestrationStarted) | undefined;
+  /** The recorded delivery that its code has not seen yet. */
+  unrun: (Recorded & DeliveryBody) | undefined;
   /** The lists of messages that it has in the store. */
   readonly transcripts: Transcripts;
   /** Requests whose work runs here without a row. */

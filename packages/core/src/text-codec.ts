@@ -71,6 +71,7 @@ const envelope: ReadonlySet<string> = new Set([
   "version",
   "parent",
   "labels",
+  "forkedFrom",
   "instanceId",
   "rootId",
   "eventId",
@@ -231,8 +232,15 @@ function storedRequest(request: Json, put: Put | undefined, sink: PayloadSink | 
     );
   }
   const { messages, ...rest } = request as { readonly messages: readonly Payload[] };
-  const others = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, storedValue(value, put)]));
+  const others = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, storedForm(key, value, put)]));
   return { messages: storedMessages(messages, put, sink), ...others };
+}
+
+/** Tools and schemas are the same from call to call, and longer than most messages. */
+function storedForm(member: string, value: unknown, put: Put | undefined): unknown {
+  if (put === undefined || (member !== "tools" && member !== "format")) return storedValue(value, put);
+  const text = JSON.stringify(value);
+  return text.length > longText && text.isWellFormed() ? { [marker]: "ref", digest: put(text) } : storedValue(value, put);
 }
 
 function storedMessages(messages: readonly Payload[], put: Put | undefined, sink: PayloadSink | undefined): unknown {

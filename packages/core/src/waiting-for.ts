@@ -1,7 +1,8 @@
 /**
  * What an execution waits for, read from its history: requests that nothing has answered or taken back.
  */
-import type { HistoryEvent } from "./events.ts";
+import type { ForkOrigin, HistoryEvent } from "./events.ts";
+import { childIdOf } from "./fork-origin.ts";
 import type { WaitingFor } from "./instance-handle.ts";
 
 /** Open requests in the order in which they were made. */
@@ -9,10 +10,12 @@ export function waitingForOf(events: readonly HistoryEvent[]): WaitingFor[] {
   const open = new Map<number, WaitingFor>();
   const waits = new Map<string, number[]>();
   const buffered = new Map<string, number>();
+  let fork: ForkOrigin | undefined;
   for (const event of events) {
     const { id: eventId, at: since } = event;
     switch (event.kind) {
       case "OrchestrationStarted":
+        fork = event.forkedFrom;
         for (const { name } of event.carried?.events ?? []) buffered.set(name, (buffered.get(name) ?? 0) + 1);
         break;
       case "ActivityScheduled":
@@ -21,9 +24,11 @@ export function waitingForOf(events: readonly HistoryEvent[]): WaitingFor[] {
       case "TimerCreated":
         open.set(eventId, { kind: "timer", eventId, since, fireAt: event.fireAt });
         break;
-      case "SubOrchestrationScheduled":
-        open.set(eventId, { kind: "subOrchestration", name: event.name, instanceId: event.instanceId, eventId, since });
+      case "SubOrchestrationScheduled": {
+        const instanceId = childIdOf(fork, eventId, event.instanceId);
+        open.set(eventId, { kind: "subOrchestration", name: event.name, instanceId, eventId, since });
         break;
+      }
       case "LlmRequested":
         open.set(eventId, { kind: "model", operation: event.operation, eventId, since });
         break;

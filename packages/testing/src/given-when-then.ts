@@ -13,6 +13,7 @@
 import {
   type AnyOrchestration,
   type ClosingBody,
+  type DeliveryBody,
   type HistoryEvent,
   isClosing,
   type Logger,
@@ -34,6 +35,7 @@ import {
   replay,
   type TurnEffects,
   TurnFeed,
+  unrunOf,
 } from "@stet/core/internal";
 import type { TestMessage } from "./messages.ts";
 
@@ -115,15 +117,16 @@ async function firstTurn(
     },
   );
   const state: Under = { execution, options, logs, orchestration, drift: [] };
-  const unrun = history.length === 1 ? (history[0] as Recorded & OrchestrationStarted) : undefined;
-  if (unrun !== undefined) execution.lastEventId = 1;
-  else if (history.length > 0) {
+  const unrun = unrunOf(history);
+  const seen = unrun === undefined ? history : history.slice(0, -1);
+  if (seen.length > 0) {
     const restore = installDeterminismGuard();
     const strictPrompts = options.promptDrift === "error";
-    const [outcome] = await replay([{ execution, events: history, strictPrompts }], hop).finally(restore);
+    const [outcome] = await replay([{ execution, events: seen, strictPrompts }], hop).finally(restore);
     state.drift = outcome?.drift ?? [];
     if (outcome?.failure !== undefined) return blocked(state, history, outcome.failure);
   }
+  if (unrun !== undefined) execution.lastEventId = unrun.id;
   return turn(state, history, messages, unrun);
 }
 
@@ -139,7 +142,7 @@ async function turn(
   state: Under,
   history: readonly HistoryEvent[],
   messages: readonly TestMessage[],
-  unrun?: Recorded & OrchestrationStarted,
+  unrun?: Recorded & DeliveryBody,
 ): Promise<TurnReport> {
   const { execution, options, orchestration } = state;
   const last = history.at(-1);

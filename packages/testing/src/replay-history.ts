@@ -9,6 +9,7 @@ import {
   installDeterminismGuard,
   type PromptDrift,
   replay,
+  unrunOf,
 } from "@stet/core/internal";
 
 /** What a replay found. */
@@ -64,9 +65,10 @@ export async function replayHistory(
         traceRequests: true,
       },
     );
-    if (events.length === 1 && events[0]?.kind === "OrchestrationStarted") return { ok: true, promptDrift: [] };
+    const seen = unrunOf(events) === undefined ? events : events.slice(0, -1);
+    if (seen.length === 0 && events.length > 0) return { ok: true, promptDrift: [] };
     const strictPrompts = options.promptDrift === "error";
-    const [outcome] = await replay([{ execution, events, strictPrompts }], hop);
+    const [outcome] = await replay([{ execution, events: seen, strictPrompts }], hop);
     const { failure, drift = [] } = outcome ?? {};
     return { ok: failure === undefined, promptDrift: drift, ...(failure !== undefined && { failure }) };
   } finally {
