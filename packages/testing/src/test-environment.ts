@@ -3,6 +3,7 @@
  */
 import {
   Client,
+  type Clock,
   type Duration,
   type InstanceHandle,
   type OrchestrationClient,
@@ -12,15 +13,28 @@ import {
 } from "@stet/core";
 import { durationMs, Registry } from "@stet/core/internal";
 import { replayHistory } from "./replay-history.ts";
-import { severable, type SeverableStorage } from "./severed-storage.ts";
+import { severable, severableClock } from "./severed-storage.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
-/** Options of a test environment: those of a runtime, and two more. */
+/** Options of a test environment: those of a runtime, and three more. */
 export interface TestEnvironmentOptions extends Omit<RuntimeOptions, "clock"> {
   /** @default a clock that starts on 1 January 2026 */
   readonly clock?: VirtualClock;
   /** Whether `close()` replays every history against the registered code. @default true */
   readonly replayOnClose?: boolean;
+  /**
+   * Puts something on the wire between the worker and the store, such as `faulty`. `startOrchestration` and `client` of
+   * the environment are the world outside and do not pass through it.
+   */
+  readonly wire?: (storage: StorageProvider, clock: VirtualClock) => StorageProvider;
+}
+
+/** One process: its worker, once that is up, and the knife for all that connects it to the world. */
+interface Life {
+  runtime: Runtime | undefined;
+  readonly severed: Promise<void>;
+  isSevered: boolean;
+  sever(): void;
 }
 
 /**
@@ -38,38 +52,35 @@ export class TestEnvironment {
   readonly clock: VirtualClock;
   readonly client: Client;
   readonly #store: StorageProvider;
+  /** What the workers see of the store. */
+  readonly #wired: StorageProvider;
   #options: TestEnvironmentOptions;
-  #wire: SeverableStorage;
-  #runtime: Runtime;
+  #life: Life | undefined;
+  #reviving: Promise<void> | undefined;
 
   static async start(options: TestEnvironmentOptions): Promise<TestEnvironment> {
     const clock = options.clock ?? new VirtualClock();
     const { storage } = options;
     await storage.open(); // held open across crashes, so that an in-memory store survives them
     const client = await Client.connect({ storage, clock, ...clientPart(options) });
-    const wire = severable(storage);
-    const runtime = await Runtime.start(runtimePart(options, wire.storage, clock));
-    return new TestEnvironment(options, clock, client, wire, runtime);
+    const environment = new TestEnvironment(options, clock, client);
+    await environment.#revive();
+    return environment;
   }
 
-  private constructor(
-    options: TestEnvironmentOptions,
-    clock: VirtualClock,
-    client: Client,
-    wire: SeverableStorage,
-    runtime: Runtime,
-  ) {
+  private constructor(options: TestEnvironmentOptions, clock: VirtualClock, client: Client) {
     this.clock = clock;
     this.client = client;
     this.#store = options.storage;
+    this.#wired = options.wire?.(options.storage, clock) ?? options.storage;
     this.#options = options;
-    this.#wire = wire;
-    this.#runtime = runtime;
   }
 
   /** The worker of the moment. Another one after each `restart()`. */
   get runtime(): Runtime {
-    return this.#runtime;
+    const runtime = this.#life?.runtime;
+    if (runtime === undefined) throw new Error("Expected a worker to run, got one that has not started yet");
+    return runtime;
   }
 
   /** Starts an instance. Its handle outlives crashes. */
@@ -77,12 +88,14 @@ export class TestEnvironment {
     return this.client.startOrchestration;
   }
 
-  /** Waits until nothing moves without time: every message is taken and nothing runs. */
+  /** Waits until nothing moves without time: every message is taken and nothing runs. After a crash nothing does. */
   async settle(): Promise<void> {
     for (let quiet = 0; quiet < 2; quiet++) {
-      await this.#runtime.whenIdle();
+      while (this.#reviving !== undefined) await this.#reviving;
+      const life = this.#life;
+      if (!isQuiet(life)) await Promise.race([life?.runtime?.whenIdle(), life?.severed]);
       await new Promise((resolve) => setImmediate(resolve));
-      if (!this.#runtime.isIdle) quiet = -1;
+      if (this.#reviving !== undefined || !isQuiet(this.#life)) quiet = -1;
     }
   }
 
@@ -126,16 +139,41 @@ export class TestEnvironment {
 
   /** The process dies: what it did not commit is lost, what it owned can be taken over. */
   async crash(): Promise<void> {
-    this.#wire.sever();
+    this.#life?.sever();
     for (const { key } of await this.#store.listWorkers(this.clock.now())) await this.#store.releaseWorker(key);
   }
 
-  /** Another process starts on the same store, with the same or other code. Crashes the one before if it still runs. */
-  async restart(changes: Partial<Omit<TestEnvironmentOptions, "storage" | "clock">> = {}): Promise<void> {
-    await this.crash();
+  /**
+   * Another process starts on the same store, with the same or other code. Crashes the one before if it still runs.
+   * `settle()` and what rests on it wait for the process that is starting.
+   */
+  async restart(changes: Partial<Omit<TestEnvironmentOptions, "storage" | "clock" | "wire">> = {}): Promise<void> {
     this.#options = { ...this.#options, ...changes };
-    this.#wire = severable(this.#store);
-    this.#runtime = await Runtime.start(runtimePart(this.#options, this.#wire.storage, this.clock));
+    const reviving = this.crash().then(() => this.#revive());
+    this.#reviving = reviving;
+    try {
+      await reviving;
+    } finally {
+      if (this.#reviving === reviving) this.#reviving = undefined;
+    }
+  }
+
+  async #revive(): Promise<void> {
+    const wire = severable(this.#wired);
+    const time = severableClock(this.clock);
+    const life: Life = {
+      runtime: undefined,
+      severed: wire.severed,
+      isSevered: false,
+      sever() {
+        life.isSevered = true;
+        wire.sever();
+        time.sever();
+      },
+    };
+    this.#life = life;
+    const starting = Runtime.start(runtimePart(this.#options, wire.storage, time.clock));
+    await Promise.race([starting.then((runtime) => void (life.runtime = runtime)), life.severed]); // it may die at once
   }
 
   /**
@@ -146,7 +184,7 @@ export class TestEnvironment {
   async close(): Promise<void> {
     try {
       await this.settle();
-      await this.#runtime.shutdown({ timeout: 0 });
+      if (this.#life?.isSevered === false) await this.runtime.shutdown({ timeout: 0 });
       if (this.#options.replayOnClose !== false) await this.#replayAll();
     } finally {
       await this.client.close();
@@ -193,7 +231,12 @@ function clientPart({ codec, payloadLimit }: TestEnvironmentOptions): Pick<Runti
   return { ...(codec !== undefined && { codec }), ...(payloadLimit !== undefined && { payloadLimit }) };
 }
 
-function runtimePart(options: TestEnvironmentOptions, storage: StorageProvider, clock: VirtualClock): RuntimeOptions {
-  const { replayOnClose: _, ...rest } = options;
+function runtimePart(options: TestEnvironmentOptions, storage: StorageProvider, clock: Clock): RuntimeOptions {
+  const { replayOnClose: _, wire: __, ...rest } = options;
   return { ...rest, storage, clock };
+}
+
+/** Whether nothing moves: the worker has nothing to do, or there is none. */
+function isQuiet(life: Life | undefined): boolean {
+  return life === undefined || life.isSevered || life.runtime?.isIdle === true;
 }
