@@ -47,6 +47,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/prompts.ts",
       "llm/context-injection.ts",
       "llm/answers.ts",
+      "llm/written-answer.ts",
     ],
   ],
   [

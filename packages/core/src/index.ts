@@ -23,6 +23,7 @@ export type {
 } from "./context.ts";
 export type { DurablePromise, Winner } from "./durable-promise.ts";
 export type {
+  ChatOptions,
   IfTrueOptions,
   LlmOperations,
   LlmOptions,
@@ -32,6 +33,7 @@ export type {
   ValidatedOptions,
   Validation,
 } from "./llm/operations.ts";
+export type { ChatTools, ToolSource } from "./llm/tools.ts";
 export { fenced } from "./llm/prompts.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type { Duration } from "./duration.ts";

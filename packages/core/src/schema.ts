@@ -58,15 +58,21 @@ export function isSchema(candidate: unknown): candidate is Schema {
   return typeof candidate === "object" && candidate !== null && "~standard" in candidate;
 }
 
+/** Writing a document takes longer than asking a store, and a call needs one each time. */
+const written = new WeakMap<Schema, JsonSchema>();
+
 /** The JSON Schema of a schema, for a model to answer by. Documents are returned as they are. */
 export function jsonSchemaOf(schema: Schema | JsonSchema): JsonSchema {
   if (!isSchema(schema)) return schema;
+  const known = written.get(schema);
+  if (known !== undefined) return known;
   if (schema["~standard"].vendor !== "zod") {
     throw new ConfigurationError(
       `Expected a Zod schema or a JSON Schema document, got a schema of ${schema["~standard"].vendor}`,
     );
   }
   const { $schema: _dialect, ...document } = z.toJSONSchema(schema as unknown as z.ZodType, { io: "input", override });
+  written.set(schema, document as JsonSchema);
   return document as JsonSchema;
 }
 

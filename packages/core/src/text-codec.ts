@@ -240,7 +240,9 @@ function storedRequest(request: Json, put: Put | undefined, sink: PayloadSink | 
 function storedForm(member: string, value: unknown, put: Put | undefined): unknown {
   if (put === undefined || (member !== "tools" && member !== "format")) return storedValue(value, put);
   const text = JSON.stringify(value);
-  return text.length > longText && text.isWellFormed() ? { [marker]: "ref", digest: put(text) } : storedValue(value, put);
+  return text.length > longText && text.isWellFormed()
+    ? { [marker]: "ref", digest: put(text) }
+    : storedValue(value, put);
 }
 
 function storedMessages(messages: readonly Payload[], put: Put | undefined, sink: PayloadSink | undefined): unknown {

@@ -16,6 +16,13 @@ export type LlmMessage = {
   readonly toolCallId?: string;
 };
 
+/** What a model says in a conversation. */
+export type AssistantMessage = {
+  readonly role: "assistant";
+  readonly content: string;
+  readonly toolCalls?: readonly LlmToolCall[];
+};
+
 /** A tool the model wants called. `arguments` is what the model wrote, parsed. */
 export type LlmToolCall = {
   readonly id: string;

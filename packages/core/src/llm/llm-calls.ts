@@ -18,9 +18,10 @@ import {
   type Reading,
   sentimentForm,
 } from "./answers.ts";
-import type { JsonSchema, LlmMessage } from "./conversation.ts";
+import type { AssistantMessage, JsonSchema, LlmMessage, LlmTool } from "./conversation.ts";
 import { type Inquiry, inquire } from "./inquiry.ts";
 import type {
+  ChatOptions,
   IfTrueOptions,
   LlmOperations,
   LlmOptions,
@@ -38,6 +39,7 @@ import {
   summarizePrompt,
   type SystemAndPrompt,
 } from "./prompts.ts";
+import { assertChatTools, type ChatTools, type ToolSource, toolsOf } from "./tools.ts";
 import { trimmedTo } from "./words.ts";
 
 /** Implements {@link LlmOperations}. */
@@ -159,6 +161,28 @@ export class LlmCalls implements LlmOperations {
       read: (answer) => readSentiment(answer.text),
       readAccepted: (answer) => parseJson(answer.text) as Reading<Sentiment>,
     });
+  }
+
+  chat(
+    messages: readonly LlmMessage[],
+    tools: ChatTools = {},
+    options?: ChatOptions,
+  ): DurablePromise<AssistantMessage> {
+    if (messages.length === 0) throw new ConfigurationError("Expected ctx.chat to be given messages, got none");
+    assertChatTools(tools);
+    return this.#inquire<AssistantMessage>({
+      operation: "chat",
+      messages,
+      options,
+      form: { ...(tools.tools !== undefined && tools.tools.length > 0 && tools) },
+      read: ({ text, toolCalls }) => ({
+        value: { role: "assistant", content: text, ...(toolCalls !== undefined && { toolCalls }) },
+      }),
+    });
+  }
+
+  describeTools(activities: readonly ToolSource[]): LlmTool[] {
+    return toolsOf(activities);
   }
 
   #inquire<Value>(inquiry: Inquiry<Value>): DurablePromise<Value> {

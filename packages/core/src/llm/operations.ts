@@ -5,7 +5,8 @@ import type { Duration } from "../duration.ts";
 import type { DurablePromise } from "../durable-promise.ts";
 import type { Payload } from "../payload.ts";
 import type { Schema } from "../schema.ts";
-import type { JsonSchema, LlmMessage } from "./conversation.ts";
+import type { AssistantMessage, JsonSchema, LlmMessage, LlmTool } from "./conversation.ts";
+import type { ChatTools, ToolSource } from "./tools.ts";
 
 /** What to ask: a text, a text with a system prompt, or a whole conversation. */
 export type Prompt =
@@ -52,6 +53,9 @@ export interface Validation<Value> {
 
 /** Options of `ctx.generateValidated`: how often it asks is said with the validation. */
 export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
+
+/** Options of `ctx.chat`, which takes whatever the model says. */
+export type ChatOptions = Omit<LlmOptions, "maxAsks">;
 
 /** How long a summary may be. */
 export interface SummaryLength {
@@ -129,6 +133,32 @@ export interface LlmOperations {
    * after the last sentence that fits, and history says so (`LlmAnswerTrimmed`).
    */
   summarize(text: string, length: SummaryLength, options?: LlmOptions): DurablePromise<string>;
+
+  /**
+   * The next message of a conversation, with the tools that the model wants called. Add it to the messages, and for each
+   * of its `toolCalls` a message `{ role: "tool", toolCallId, content }` with what came of it.
+   *
+   * A conversation that is sent again with every call is stored once; each call adds its new messages.
+   *
+   * @example
+   * ```ts
+   * const messages: LlmMessage[] = [{ role: "user", content: "Where is order A-100?" }];
+   * const said = await ctx.chat(messages, { tools: ctx.describeTools([lookUp]) });
+   * messages.push(said);
+   * for (const { id, arguments: input } of said.toolCalls ?? []) {
+   *   const content = await ctx.activity<string>("lookUp", input);
+   *   messages.push({ role: "tool", toolCallId: id, content });
+   * }
+   * ```
+   */
+  chat(messages: readonly LlmMessage[], tools?: ChatTools, options?: ChatOptions): DurablePromise<AssistantMessage>;
+
+  /**
+   * Activities as tools: name, description, and the JSON Schema of their input, in the order of their names.
+   *
+   * @throws ConfigurationError when two have one name, or an input is not an object.
+   */
+  describeTools(activities: readonly ToolSource[]): LlmTool[];
 
   /** How the writer of a text feels. */
   sentiment(text: string, options?: LlmOptions): DurablePromise<Sentiment>;
