@@ -329,6 +329,36 @@ test("code that ends its worker again and again is left alone, until other code 
   assert.equal(await env.result(run), "alive");
 });
 
+test("code that ends its worker takes no instance down that was only claimed with it", async (t) => {
+  let deaths = 0;
+  const deadly = orchestration("deadly", async (ctx) => {
+    deaths++;
+    void env.crash();
+    await ctx.timer(1);
+  });
+  const fine = orchestration("fine", async (_ctx, n: number) => n);
+  const env = await environment(t, { orchestrations: [deadly, fine] });
+  await env.crash(); // they find their inboxes full
+  for (let n = 0; n < 100; n++) {
+    if (n === 10) await env.startOrchestration(deadly, undefined, { instanceId: "d" });
+    await env.startOrchestration(fine, n);
+  }
+
+  const running = async () => {
+    const { instances, blocked } = await env.client.stats();
+    return 101 - instances.completed - blocked;
+  };
+  while ((await running()) > 0) {
+    const before = deaths;
+    await env.restart();
+    await env.until(async () => deaths > before || (await running()) === 0);
+  }
+
+  assert.equal(deaths, 5);
+  assert.equal((await env.client.instance("d").status()).status, "blocked");
+  assert.equal((await env.client.stats()).blocked, 1);
+});
+
 test("a history that cannot be read blocks its instance while others go on, and is read when it is whole again", async (t) => {
   const path = file(t);
   const waits = orchestration("waits", async (ctx, n: number) => [n, await ctx.waitForEvent("go")]);

@@ -79,7 +79,10 @@ export interface ClaimedTurn {
   readonly version?: string;
   readonly execution: number;
   readonly lastEventId: number;
-  /** Claims since the last commit (a block is one), this one included, counting only those that changed the owner. */
+  /**
+   * Claims since the last commit (a block is one), this one included. Counted are those that changed the owner and were
+   * not given back by it: what is left are workers that died with the instance in their hands.
+   */
   readonly attempts: number;
   /** Whether something must be done even without a message. */
   readonly unsettled: boolean;
@@ -326,7 +329,7 @@ export interface StorageProvider {
   /** Event ids of the requests of an execution that have a work row. */
   readWork(key: InstanceKey, execution: number): Promise<number[]>;
   commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<CommitOutcome[]>;
-  /** Gives instances back that have nothing running here. */
+  /** Gives instances back that have nothing running here. A claim that has led to no commit then does not count. */
   releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[]): Promise<void>;
 
   // Work

@@ -38,11 +38,17 @@ import { noWork, placeWork } from "./work-placement.ts";
 const batchSize = 512;
 const claimSize = 512;
 
+/** The first claim of a worker; the next ones double. If it dies early, it had few others in its hands. */
+const firstClaimSize = 16;
+
 /** Batches of instances under way before others are looked for in any case. */
 const mostRoundsWithoutClaim = 8;
 
 /** Most answers of this worker in one turn, so that a large fan-out does not hold up the batch. */
 const mostAnswers = 1_000;
+
+/** What was claimed more often than this without a commit may be what its workers died of, and runs alone. */
+const fewAttempts = 2;
 
 /** A turn that was claimed this often without a commit takes its worker down with it each time. */
 const mostAttempts = 5;
@@ -85,6 +91,7 @@ export class TurnDispatcher {
   readonly #blocked: BlockedInstances;
   readonly #owned = new OwnedExecutions((to, answers) => void this.#sendToInbox(to, answers));
   #claimSignalled = false;
+  #claimSize = firstClaimSize;
   #roundsWithoutClaim = 0;
   #scheduled = false;
   #pumping: Promise<void> | undefined;
@@ -171,7 +178,7 @@ export class TurnDispatcher {
     }
   }
 
-  /** It was one of several: they are given back and run one by one. */
+  /** It is one of several: they are given back, as if they had not been claimed, and run one by one. */
   async #suspect(keys: readonly InstanceKey[]): Promise<void> {
     this.#cautious = true;
     await this.#giveBack(keys);
@@ -189,12 +196,24 @@ export class TurnDispatcher {
   async #claim(): Promise<ClaimedTurn[]> {
     this.#claimSignalled = false;
     const { storage, worker, clock, registry, buildId, patience } = this.#environment;
-    const claim = { now: clock.now(), max: claimSize, orchestrations: registry.handlers, buildId };
+    const max = this.#claimSize;
+    const claim = { now: clock.now(), max, orchestrations: registry.handlers, buildId };
     const claimed = await patience.until("claim turns", () => storage.claimTurns({ ...claim, worker: worker() }));
     if (claimed === undefined) return [];
     const messages = claimed.reduce((sum, turn) => sum + Math.max(1, turn.messages.length), 0);
-    if (messages >= claimSize / 2) this.#claimSignalled = true; // the claim may have been cut off
-    return claimed;
+    if (messages >= max / 2) this.#claimSignalled = true; // the claim may have been cut off
+    this.#claimSize = Math.min(claimSize, 2 * max);
+    return this.#singleOut(claimed);
+  }
+
+  /** One that its workers may have died of runs alone: another death will tell. */
+  async #singleOut(claimed: ClaimedTurn[]): Promise<ClaimedTurn[]> {
+    const one = claimed.find(({ attempts }) => attempts > fewAttempts);
+    if (one === undefined) return claimed;
+    const isKept = (turn: ClaimedTurn) => turn === one || this.#owned.get(turn.instanceId) !== undefined;
+    this.#claimSize = firstClaimSize;
+    await this.#suspect(claimed.filter((turn) => !isKept(turn)).map(({ key }) => key));
+    return claimed.filter(isKept);
   }
 
   /** The batch: claimed instances with their messages, and owned ones with answers or code to run. */

@@ -24,7 +24,9 @@ export function prepareTurns(db: Database): Turns {
       "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
     )
     .pluck();
-  const release = db.prepare<[InstanceKey, WorkerKey]>("UPDATE instances SET owner = NULL WHERE key = ? AND owner = ?");
+  const release = db.prepare<[InstanceKey, WorkerKey]>(
+    "UPDATE instances SET owner = NULL, attempts = max(0, attempts - 1) WHERE key = ? AND owner = ?",
+  );
   const releaseAll = db.transaction((worker: WorkerKey, keys: readonly InstanceKey[], change: ChangeSet) => {
     for (const key of keys) if (release.run(key, worker).changes > 0) change.turns = true;
   });

@@ -244,6 +244,17 @@ export function claims(bench: Bench): void {
       assert.equal((await claimTurn(store, ben)).attempts, 2);
     });
 
+    test("attempts do not count a claim that was given back, and count one that was released with its worker", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const { key } = await ownedBy(store, anna, "a");
+      await store.releaseWorker(anna);
+      const taken = await claimTurn(store, ben);
+      await store.releaseInstances(ben, [key]);
+      const again = await claimTurn(store, ben);
+
+      assert.deepEqual([taken.attempts, again.attempts], [2, 2]);
+    });
+
     test("attempts begin anew after a block, so that another build has as many", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       const turn = await ownedBy(store, anna, "a");
