@@ -1,4 +1,7 @@
 export { type CrashExplorationOptions, type CrashReport, type CrashWorld, exploreCrashes } from "./crash-explorer.ts";
+export { testLlmProvider } from "./conformance/llm/index.ts";
+export type { LlmDialect, LlmSuiteServer, Said, SaidUsage, Unsayable } from "./conformance/llm/dialect.ts";
+export type { QuestionName } from "./conformance/llm/questions.ts";
 export { type StorageSuiteOptions, testStorageProvider } from "./conformance/storage/index.ts";
 export { given, type Given, type GivenOptions, type TurnReport } from "./given-when-then.ts";
 export { answer, cancel, event, start, terminate, type TestMessage } from "./messages.ts";

@@ -6,7 +6,9 @@ import { toResponseBody } from "./to-response-body.ts";
 import { reportedUsage } from "./usage.ts";
 
 export const responses: Dialect = {
-  ask: (client, request, model, settings) => client.responses.create(toResponseBody(request, model), settings),
+  // Not by `responses.create`: it adds a member to the body and stumbles over one that is no object.
+  ask: (client, request, model, settings) =>
+    client.post("/responses", { body: toResponseBody(request, model), ...settings }),
   askStreaming: (client, request, model, settings) =>
     client.responses.create({ ...toResponseBody(request, model), stream: true }, settings),
   hear: fromResponseBody,
@@ -53,17 +55,13 @@ async function fromResponseStream(events: AsyncIterable<unknown>, onText: (text:
   let heard: Heard | undefined;
   let length = 0;
   for await (const event of events) {
-    switch (textOf(event, "type")) {
-      case "response.output_text.delta": {
-        const piece = textOf(event, "delta") ?? "";
-        length += piece.length;
-        if (piece !== "") onText(piece);
-        break;
-      }
-      case "response.completed":
-      case "response.incomplete":
-        heard = fromResponseBody(member(event, "response"));
+    const type = textOf(event, "type");
+    if (type === "response.completed" || type === "response.incomplete") {
+      heard = fromResponseBody(member(event, "response"));
     }
+    const piece = type === "response.output_text.delta" ? (textOf(event, "delta") ?? "") : "";
+    length += piece.length;
+    if (piece !== "") onText(piece);
   }
   if (heard !== undefined) return heard;
   throw new LlmError(

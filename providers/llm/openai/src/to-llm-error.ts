@@ -11,12 +11,9 @@ export function toLlmError(vendor: string, thrown: unknown, redact: Redact): Llm
   const status = thrown.status ?? statusInside(thrown.error);
   const code = textOf(thrown, "code") ?? textOf(thrown, "type");
   const message = textOf(thrown.error, "message") ?? thrown.message.replace(/^\d{3} /, "");
-  const { headers, requestID: requestId = undefined } = thrown;
-  return errorAnswer(
-    vendor,
-    { status, code, message, headers, requestId: requestId ?? undefined, kind: kindOf(status, code) },
-    redact,
-  );
+  const requestId = thrown.requestID ?? undefined;
+  const kind = kindOf(status, code);
+  return errorAnswer(vendor, { status, code, message, requestId, headers: thrown.headers, kind }, redact);
 }
 
 /** The error that a body or a piece of a stream holds though its status is 200, if it does. */
@@ -29,20 +26,15 @@ export function errorInside(vendor: string, body: unknown, redact: Redact): LlmE
 
 /** The code counts where the status says too little; an error that is sent as a piece of a stream has no status. */
 function kindOf(status: number | undefined, code: string | undefined): LlmErrorKind {
-  switch (code) {
-    case "insufficient_quota":
-    case "billing_hard_limit_reached":
-      return "quota_exceeded";
-    case "content_filter":
-    case "content_policy_violation":
-    case "bio_policy":
-      return "content_filter";
-  }
+  if (unpaid.has(code)) return "quota_exceeded";
+  if (filtered.has(code)) return "content_filter";
   if (status !== undefined) return kindOfStatus(status);
   if (code === "rate_limit_exceeded") return "rate_limited";
   return badRequests.has(code) ? "bad_request" : "unavailable";
 }
 
+const unpaid: ReadonlySet<string | undefined> = new Set(["insufficient_quota", "billing_hard_limit_reached"]);
+const filtered: ReadonlySet<string | undefined> = new Set(["content_filter", "content_policy_violation", "bio_policy"]);
 const badRequests: ReadonlySet<string | undefined> = new Set([
   "invalid_request_error",
   "context_length_exceeded",
