@@ -3,54 +3,35 @@
  * themselves need nothing else; a runtime has one too.
  */
 import { randomUUID } from "node:crypto";
+import { type Capsule, capsuleOf, treeOf } from "./capsule.ts";
 import type { AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
+import {
+  type ClientOptions,
+  instanceQuery,
+  limitOf,
+  type ListOptions,
+  type PruneOptions,
+  pruneQuery,
+} from "./client-options.ts";
 import { assertInstanceId, assertName, assertVersion } from "./definitions.ts";
-import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, InstanceError } from "./errors.ts";
-import type { Labels, OrchestrationStarted } from "./events.ts";
+import type { OrchestrationStarted } from "./events.ts";
+import { assertForkOptions, type ForkOptions, forkedTree } from "./fork.ts";
 import { type ClientMeans, Handle, stateOf, unknown } from "./handle.ts";
 import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./instance-handle.ts";
 import { InstanceWatcher } from "./instance-watcher.ts";
 import type { StartMessage } from "./messages.ts";
 import { assertLabels } from "./orchestration-context.ts";
-import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
+import { assertChoice, assertOptions, type NamesOf } from "./options.ts";
 import type { Payload } from "./payload.ts";
-import type { Clock, PayloadCodec } from "./ports.ts";
 import { assertKind } from "./registry.ts";
 import { assertCodec, assertStorage } from "./runtime-options.ts";
 import { assertValid } from "./schema.ts";
-import type { ExecutionRecord, InstanceQuery, InstanceStatus, StorageStats } from "./storage-admin.ts";
+import type { ExecutionRecord, StorageStats, StoredTree } from "./storage-admin.ts";
 import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from "./storage.ts";
 import { systemClock } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
 import { defaultPayloadLimit, toPayload } from "./to-payload.ts";
-
-/** Options of a client. */
-export interface ClientOptions {
-  readonly storage: StorageProvider;
-  /** The codec the runtimes use. */
-  readonly codec?: PayloadCodec;
-  /** @default the system's */
-  readonly clock?: Clock;
-  /** Largest payload in bytes. @default 4 MiB */
-  readonly payloadLimit?: number;
-}
-
-/** Which instances to list. All conditions must hold. */
-export interface ListOptions {
-  readonly status?: InstanceState["status"] | readonly InstanceState["status"][];
-  readonly name?: string;
-  readonly version?: string;
-  readonly labels?: Labels;
-  readonly idPrefix?: string;
-  readonly parentId?: string;
-  readonly createdAfter?: Date | number;
-  readonly createdBefore?: Date | number;
-  /** Most rows of a page. @default 100, at most 1000 */
-  readonly limit?: number;
-  /** From the page before. */
-  readonly cursor?: string;
-}
 
 /**
  * A page of instances, newest first. Later writes move no instance to another page. It may hold fewer than `limit`
@@ -81,18 +62,6 @@ export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" |
   readonly workers: readonly Pick<WorkerRecord, "name" | "host" | "pid" | "registeredAt" | "silentForMs">[];
   /** What instances and work wait for and no living worker has registered. */
   readonly missingHandlers: { readonly orchestrations: readonly string[]; readonly activities: readonly string[] };
-}
-
-/** Which old data to remove. At least one must be given. */
-export interface PruneOptions {
-  /** Remove whole trees whose root ended before this time. */
-  readonly endedBefore?: Date | number;
-  /** Remove whole trees whose root ended this long ago or longer. */
-  readonly olderThan?: Duration;
-  /** Keep this many executions of each instance that continued as new. */
-  readonly keepExecutions?: number;
-  /** Most trees in one call. @default 1000 */
-  readonly limit?: number;
 }
 
 /**
@@ -161,21 +130,7 @@ export class Client implements OrchestrationClient {
 
   /** Instances by status, name, labels and time. */
   async list(options: ListOptions = {}): Promise<InstancePage> {
-    assertOptions(options, listOptions, "client.list");
-    for (const status of [options.status].flat()) assertChoice(status, standings, "status of client.list");
-    const { name, version, labels, idPrefix, parentId, createdAfter, createdBefore, cursor } = options;
-    const { rows, cursor: next } = await this.#storage.admin.listInstances({
-      limit: limitOf(options.limit, 100, 1000),
-      ...statusQuery(options.status),
-      ...(name !== undefined && { name }),
-      ...(version !== undefined && { version }),
-      ...(labels !== undefined && { labels }),
-      ...(idPrefix !== undefined && { idPrefix }),
-      ...(parentId !== undefined && { parentId }),
-      ...(createdAfter !== undefined && { createdAfter: instantOf(createdAfter, "createdAfter of list") }),
-      ...(createdBefore !== undefined && { createdBefore: instantOf(createdBefore, "createdBefore of list") }),
-      ...(cursor !== undefined && { cursor }),
-    });
+    const { rows, cursor: next } = await this.#storage.admin.listInstances(instanceQuery(options));
     const states = await Promise.all(rows.map((row) => stateOf(row, this.#means)));
     const wanted = options.status === undefined ? undefined : [options.status].flat();
     const instances = states.filter(({ status }) => wanted?.includes(status) !== false);
@@ -303,29 +258,57 @@ export class Client implements OrchestrationClient {
 
   /** Removes old trees and old executions. Answers how many. */
   async prune(options: PruneOptions): Promise<{ readonly trees: number; readonly executions: number }> {
-    assertOptions(options, pruneOptions, "client.prune");
-    const { olderThan, endedBefore, keepExecutions } = options;
-    const before =
-      olderThan === undefined
-        ? endedBefore === undefined
-          ? undefined
-          : instantOf(endedBefore, "endedBefore of prune")
-        : this.#means.clock.now() - durationMs(olderThan, "olderThan of prune");
-    if (before === undefined && keepExecutions === undefined) {
+    return this.#storage.admin.prune(pruneQuery(options, this.#means.clock.now()));
+  }
+
+  /**
+   * A new instance with the history of another up to an event, from where it goes on with the code of today. The origin
+   * is not touched. What was outstanding there is asked for anew by the fork; see docs/capsules.md.
+   *
+   * @throws ConfigurationError when an option is wrong or a fork cannot begin at `atEvent`; the message names where it can.
+   * @throws InstanceError (`instance_not_found`, `instance_exists`)
+   */
+  async fork<Output = unknown>(instanceId: string, options: ForkOptions): Promise<InstanceHandle<Output>> {
+    assertForkOptions(options);
+    const [record] = await this.#storage.admin.getInstances([instanceId]);
+    if (record === undefined) throw unknown(instanceId);
+    const { codec, payloadLimit, clock } = this.#means;
+    const execution = options.execution ?? record.execution;
+    const events = await this.instance(instanceId).history(execution);
+    const means = { codec, payloadLimit, now: clock.now() };
+    return this.#putIn(forkedTree({ instanceId, execution, events }, options, means));
+  }
+
+  /**
+   * An instance with all that it started and all that belongs to them, as one JSON value for {@link Client.import}. It may
+   * be running: then it goes on, and the capsule holds it as it stood.
+   *
+   * @throws InstanceError (`instance_not_found`)
+   * @throws ConfigurationError when the instance was started by another one: export that one's root.
+   */
+  async export(instanceId: string): Promise<Capsule> {
+    const { admin } = this.#storage;
+    const tree = await admin.exportTree(instanceId);
+    if (tree === "unknown") throw unknown(instanceId);
+    if (tree === "notRoot") {
+      const [record] = await admin.getInstances([instanceId]);
       throw new ConfigurationError(
-        "Expected prune to be given endedBefore, olderThan or keepExecutions, got none of them",
+        `Expected instance ${instanceId} to be the root of its tree to be exported, got one that was started by another: export ${record?.rootId}`,
       );
     }
-    if (keepExecutions !== undefined && !(Number.isInteger(keepExecutions) && keepExecutions >= 1)) {
-      throw new ConfigurationError(
-        `Expected keepExecutions of prune to be a whole number from 1, got ${shown(keepExecutions)}`,
-      );
-    }
-    return this.#storage.admin.prune({
-      limit: limitOf(options.limit, 1000, 100_000),
-      ...(before !== undefined && { endedBefore: before }),
-      ...(keepExecutions !== undefined && { keepExecutions }),
-    });
+    return capsuleOf(tree, this.#means.clock.now());
+  }
+
+  /**
+   * Puts the instances of a capsule into this store, whole or not at all, and answers the root's handle. Those that were
+   * running go on here, as after the death of their worker.
+   *
+   * @param capsule - What {@link Client.export} answered, or its JSON text.
+   * @throws InputError naming the path of what is wrong in the capsule.
+   * @throws InstanceError (`instance_exists`) when one of the instances is there.
+   */
+  async import<Output = unknown>(capsule: Capsule | string): Promise<InstanceHandle<Output>> {
+    return this.#putIn(treeOf(capsule));
   }
 
   /** Ends all waiting and closes the store for this client. */
@@ -334,6 +317,17 @@ export class Client implements OrchestrationClient {
     this.#closed = true;
     this.#means.watcher.close();
     await this.#storage.close();
+  }
+
+  async #putIn<Output>(tree: StoredTree): Promise<InstanceHandle<Output>> {
+    const { admin } = this.#storage;
+    const ids = tree.instances.map(({ instanceId }) => instanceId);
+    if ((await admin.importTree(tree)) === "imported") return new Handle(ids[0] as string, this.#means);
+    const [there] = await admin.getInstances(ids);
+    throw new InstanceError(
+      "instance_exists",
+      `Expected instance ${there?.instanceId ?? ids[0]} not to exist, got one: choose another id, or delete it first`,
+    );
   }
 
   #startOf(callee: AnyOrchestration | string, input: unknown, options: StartInstanceOptions): OutgoingStart {
@@ -382,56 +376,7 @@ export class Client implements OrchestrationClient {
 /** A worker whose heartbeat is older than this is dead. */
 export const deadAfterMs = 10_000;
 
-/** The rows among which those of the given statuses are. A blocked instance is stored as pending or running. */
-function statusQuery(status: ListOptions["status"]): Pick<InstanceQuery, "status" | "blocked"> {
-  if (status === undefined) return {};
-  const wanted = [status].flat();
-  const stored = wanted.filter((each) => each !== "blocked");
-  if (stored.length === wanted.length) return { status: stored, blocked: false };
-  if (stored.length === 0) return { blocked: true };
-  return { status: [...new Set<InstanceStatus>([...stored, "pending", "running"])] };
-}
-
 const startOptions: NamesOf<StartInstanceOptions> = { instanceId: true, version: true, labels: true, ifExists: true };
-
-const pruneOptions: NamesOf<PruneOptions> = { endedBefore: true, olderThan: true, keepExecutions: true, limit: true };
-
-const listOptions: NamesOf<ListOptions> = {
-  status: true,
-  name: true,
-  version: true,
-  labels: true,
-  idPrefix: true,
-  parentId: true,
-  createdAfter: true,
-  createdBefore: true,
-  limit: true,
-  cursor: true,
-};
-
-const standings: readonly InstanceState["status"][] = [
-  "pending",
-  "running",
-  "blocked",
-  "completed",
-  "failed",
-  "cancelled",
-  "terminated",
-];
-
-function instantOf(instant: Date | number, what: string): number {
-  const at = Number(instant);
-  if (Number.isFinite(at)) return at;
-  throw new ConfigurationError(`Expected ${what} to be a valid date or epoch milliseconds, got ${String(instant)}`);
-}
-
-function limitOf(limit: number | undefined, fallback: number, most: number): number {
-  const given = limit ?? fallback;
-  if (!(Number.isInteger(given) && given >= 1 && given <= most)) {
-    throw new ConfigurationError(`Expected a limit to be a whole number from 1 to ${most}, got ${shown(given)}`);
-  }
-  return given;
-}
 
 function stillRunning(instanceId: string, what: string): InstanceError {
   return new InstanceError(

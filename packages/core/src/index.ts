@@ -42,15 +42,11 @@ export type { Schema, SchemaIssue, SchemaVerdict } from "./schema.ts";
 // Services
 export { Runtime, type ShutdownOptions } from "./runtime.ts";
 export type { RuntimeOptions } from "./runtime-options.ts";
-export {
-  Client,
-  type ClientOptions,
-  type ClientStats,
-  type InstancePage,
-  type ListOptions,
-  type PendingWait,
-  type PruneOptions,
-} from "./client.ts";
+export { Client, type ClientStats, type InstancePage, type PendingWait } from "./client.ts";
+export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.ts";
+export type { Capsule } from "./capsule.ts";
+export type { ForkOptions } from "./fork.ts";
+export type { ReplacedResult } from "./exchanged-result.ts";
 export type {
   InstanceHandle,
   InstanceState,

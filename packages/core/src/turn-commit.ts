@@ -129,7 +129,8 @@ function mapped<Key, Value, Result>(
   return map.size === 0 ? nothing : Array.from(map, ([key, value]) => make(key, value));
 }
 
-function startOf(
+/** The start of an instance that code asked for. */
+export function startOf(
   request: TurnFeed["effects"]["starts"][number]["request"],
   at: number,
   text: (to: string, message: Message) => string,
