@@ -44,6 +44,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/inquiry.ts",
       "llm/words.ts",
       "llm/tools.ts",
+      "llm/vectors.ts",
       "llm/prompts.ts",
       "llm/context-injection.ts",
       "llm/answers.ts",

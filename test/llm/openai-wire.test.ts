@@ -254,6 +254,41 @@ test("complete() refuses a tool message that names no call, before anything is s
   assert.deepEqual([error.kind, sent.length], ["bad_request", 0]);
 });
 
+test("what the vendor understands is sent as it stands, and overrides nothing of the seam", async () => {
+  const body = await bodyOf({
+    messages: [user("Hi")],
+    temperature: 0,
+    vendor: {
+      top_p: 0.9,
+      stop: ["\n"],
+      presence_penalty: 0.5,
+      seed: 7,
+      metadata: { team: "a" },
+      temperature: 1,
+      model: "x",
+    },
+  });
+
+  assert.deepEqual(body, {
+    model: "gpt-4o",
+    messages: [user("Hi")],
+    temperature: 0,
+    top_p: 0.9,
+    stop: ["\n"],
+    presence_penalty: 0.5,
+    seed: 7,
+    metadata: { team: "a" },
+  });
+});
+
+test("embed() asks for the model it is told", async () => {
+  const { llm, sent } = wired(() => Response.json({ data: [{ index: 0, embedding: [1] }] }));
+
+  await llm.embed?.(["a"], { ...callOptions(), model: "text-embedding-3-large" });
+
+  assert.deepEqual(firstBody(sent), { model: "text-embedding-3-large", input: ["a"], encoding_format: "float" });
+});
+
 test("embed() asks for floats and puts the vectors into the order of the texts", async () => {
   const data = [
     { object: "embedding", index: 1, embedding: [0, 1.5] },

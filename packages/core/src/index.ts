@@ -24,6 +24,7 @@ export type {
 export type { DurablePromise, Winner } from "./durable-promise.ts";
 export type {
   ChatOptions,
+  EmbedOptions,
   IfTrueOptions,
   LlmOperations,
   LlmOptions,
@@ -56,7 +57,7 @@ export type {
   StartInstanceOptions,
   WaitingFor,
 } from "./instance-handle.ts";
-export type { LlmTable } from "./llm/llm-dispatcher.ts";
+export type { LlmTable } from "./llm/model-table.ts";
 export { aesGcm, type AesGcmOptions } from "./aes-gcm.ts";
 
 // Telemetry

@@ -4,7 +4,7 @@
 import type { AnyActivity, AnyOrchestration } from "./context.ts";
 import { assertShort } from "./definitions.ts";
 import { ConfigurationError } from "./errors.ts";
-import type { LlmTable } from "./llm/llm-dispatcher.ts";
+import type { LlmTable } from "./llm/model-table.ts";
 import type { LlmProvider } from "./llm/provider.ts";
 import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
 import type { Clock, Logger, PayloadCodec } from "./ports.ts";
@@ -15,7 +15,7 @@ export interface RuntimeOptions {
   readonly storage: StorageProvider;
   readonly orchestrations?: readonly AnyOrchestration[];
   readonly activities?: readonly AnyActivity[];
-  /** A provider, or several by the names that `{ model }` uses; the first is the default. */
+  /** A provider, or several by the names that `{ model }` uses; the default is `default`, or else the first. */
   readonly llm?: LlmProvider | LlmTable;
   /** How much runs at once. @default `{ activities: 256, models: 16 }` */
   readonly concurrency?: { readonly activities?: number; readonly models?: number };

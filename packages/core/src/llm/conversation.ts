@@ -40,7 +40,9 @@ export type LlmTool = {
 /** What is asked of a model, in nobody's dialect. Recorded in history as it stands. */
 export type LlmRequest = {
   readonly messages: readonly LlmMessage[];
-  /** A name from the runtime's model table. Absent means the default model. */
+  /** Texts of which vectors are wanted. Then there are no messages. */
+  readonly texts?: readonly string[];
+  /** A name from the runtime's model table, `"provider/model"`, or a vendor's. Absent means the default model. */
   readonly model?: string;
   /** Ask for JSON that satisfies `schema`. Providers without structured output put it into the prompt. */
   readonly format?: { readonly name: string; readonly schema: JsonSchema };
@@ -57,6 +59,8 @@ export type LlmRequest = {
 export type LlmAnswer = {
   readonly text: string;
   readonly toolCalls?: readonly LlmToolCall[];
+  /** One for each text that was given: 32-bit floats, little-endian, in base64. */
+  readonly vectors?: readonly string[];
 };
 
 /** Tokens of one call. `cachedTokens` are part of `inputTokens`, `reasoningTokens` of `outputTokens`. */

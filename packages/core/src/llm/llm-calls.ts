@@ -22,6 +22,7 @@ import type { AssistantMessage, JsonSchema, LlmMessage, LlmTool } from "./conver
 import { type Inquiry, inquire } from "./inquiry.ts";
 import type {
   ChatOptions,
+  EmbedOptions,
   IfTrueOptions,
   LlmOperations,
   LlmOptions,
@@ -40,6 +41,7 @@ import {
   type SystemAndPrompt,
 } from "./prompts.ts";
 import { assertChatTools, type ChatTools, type ToolSource, toolsOf } from "./tools.ts";
+import { unpackedVector } from "./vectors.ts";
 import { trimmedTo } from "./words.ts";
 
 /** Implements {@link LlmOperations}. */
@@ -183,6 +185,17 @@ export class LlmCalls implements LlmOperations {
 
   describeTools(activities: readonly ToolSource[]): LlmTool[] {
     return toolsOf(activities);
+  }
+
+  embed(texts: readonly string[], options?: EmbedOptions): DurablePromise<number[][]> {
+    if (texts.length === 0) throw new ConfigurationError("Expected ctx.embed to be given texts, got none");
+    return this.#inquire<number[][]>({
+      operation: "embed",
+      messages: [],
+      options,
+      form: { texts },
+      read: ({ vectors = [] }) => ({ value: vectors.map(unpackedVector) }),
+    });
   }
 
   #inquire<Value>(inquiry: Inquiry<Value>): DurablePromise<Value> {

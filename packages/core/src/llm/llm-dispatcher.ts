@@ -1,15 +1,15 @@
 /**
- * Model calls for all providers: finds the provider of a request, makes one call, and says whether and when a failed one
+ * Model calls for all providers: makes one call, and says whether and when a failed one
  * is tried again. Providers only translate.
  */
-import { ConfigurationError, LlmError, type Failure } from "../errors.ts";
+import { LlmError, type Failure } from "../errors.ts";
 import type { LlmCompleted, LlmRequested, RecordedRetryPolicy } from "../events.ts";
 import type { Job } from "../job.ts";
 import type { Clock } from "../ports.ts";
-import type { LlmProvider } from "./provider.ts";
-
-/** Providers by the names that orchestrations use. The first is the default. */
-export type LlmTable = { readonly [model: string]: LlmProvider };
+import type { LlmRequest } from "./conversation.ts";
+import { type LlmTable, ModelTable, type Route } from "./model-table.ts";
+import type { LlmCallOptions, LlmProvider, LlmResponse } from "./provider.ts";
+import { packedVector } from "./vectors.ts";
 
 /** One attempt is cut off after this long unless the call says otherwise. */
 const defaultTimeoutMs = 10 * 60_000;
@@ -31,24 +31,20 @@ export function askedDelayMs(failure: Failure): number | undefined {
 
 /** See the head of the file. */
 export class LlmDispatcher {
-  readonly #table: LlmTable;
+  readonly #models: ModelTable;
   readonly #clock: Clock;
 
   constructor(llm: LlmProvider | LlmTable, clock: Clock) {
-    this.#table = isProvider(llm) ? { [llm.model]: llm } : llm;
+    this.#models = new ModelTable(llm);
     this.#clock = clock;
-    if (Object.keys(this.#table).length === 0) {
-      throw new ConfigurationError("Expected llm to name at least one provider, got an empty table");
-    }
   }
 
   /** One call. @throws LlmError */
   async call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
     const { request, operation, label, options } = job.item.request as LlmRequested;
-    const provider = this.#provider(request.model);
+    const route = this.#models.route(request.model);
     const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;
-    const { model: _name, ...asked } = request;
-    const answer = provider.complete(asked, {
+    const answer = send(request, route, {
       signal: job.signal,
       idempotencyKey: job.key,
       operation,
@@ -56,15 +52,6 @@ export class LlmDispatcher {
     });
     const { answer: result, model, usage, finishReason } = await this.#within(timeoutMs, answer, job, operation);
     return { kind: "LlmCompleted", source: job.item.eventId, result, model, usage, finishReason };
-  }
-
-  #provider(model: string | undefined): LlmProvider {
-    const provider = model === undefined ? Object.values(this.#table)[0] : this.#table[model];
-    if (provider !== undefined) return provider;
-    throw new LlmError(
-      "not_found",
-      `Expected the model to be one of ${Object.keys(this.#table).join(", ")}, got ${model}`,
-    );
   }
 
   #within<Value>(timeoutMs: number, answer: Promise<Value>, job: Job, operation: string): Promise<Value> {
@@ -82,6 +69,17 @@ export class LlmDispatcher {
   }
 }
 
-function isProvider(llm: LlmProvider | LlmTable): llm is LlmProvider {
-  return typeof (llm as LlmProvider).complete === "function";
+/** Asks the provider: for an answer, or for vectors. */
+async function send(request: LlmRequest, { provider, model }: Route, options: LlmCallOptions): Promise<LlmResponse> {
+  const named = model !== undefined && { model };
+  const { model: _asked, texts, ...asked } = request;
+  if (texts === undefined) return provider.complete({ ...asked, ...named }, options);
+  if (provider.embed === undefined) {
+    throw new LlmError("bad_request", `Expected ${provider.name} to make vectors, got a provider that cannot`);
+  }
+  const { vectors, ...rest } = await provider.embed(texts, { ...options, ...named });
+  if (vectors.length !== texts.length) {
+    throw new LlmError("malformed", `Expected ${rest.model} to give ${texts.length} vectors, got ${vectors.length}`);
+  }
+  return { ...rest, answer: { text: "", vectors: vectors.map(packedVector) }, finishReason: "stop" };
 }

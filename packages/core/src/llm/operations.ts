@@ -16,7 +16,12 @@ export type Prompt =
 
 /** Options of one model call. */
 export interface LlmOptions {
-  /** A name from the runtime's model table. @default the runtime's first model */
+  /**
+   * A name from the runtime's model table (`"fast"`), a provider and its name of the model (`"openai/gpt-5"`), or that
+   * name alone: `gpt-*` and `o*` go to OpenAI, `claude-*` to Anthropic, others to the default provider.
+   *
+   * @default the runtime's `default` model, or its first
+   */
   readonly model?: string;
   readonly temperature?: number;
   /** Most tokens of the answer. An answer cut off there is `LlmError` of kind `truncated`. */
@@ -56,6 +61,9 @@ export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
 
 /** Options of `ctx.chat`, which takes whatever the model says. */
 export type ChatOptions = Omit<LlmOptions, "maxAsks">;
+
+/** Options of `ctx.embed`. */
+export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "label">;
 
 /** How long a summary may be. */
 export interface SummaryLength {
@@ -159,6 +167,12 @@ export interface LlmOperations {
    * @throws ConfigurationError when two have one name, or an input is not an object.
    */
   describeTools(activities: readonly ToolSource[]): LlmTool[];
+
+  /**
+   * A vector for each text, in their order: near ones for texts that mean similar things. Their numbers are 32-bit
+   * floats.
+   */
+  embed(texts: readonly string[], options?: EmbedOptions): DurablePromise<number[][]>;
 
   /** How the writer of a text feels. */
   sentiment(text: string, options?: LlmOptions): DurablePromise<Sentiment>;

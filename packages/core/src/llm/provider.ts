@@ -27,6 +27,12 @@ export interface LlmCallOptions {
   readonly onDelta?: (text: string) => void;
 }
 
+/** What goes with texts of which vectors are wanted. */
+export interface LlmEmbedOptions extends LlmCallOptions {
+  /** The vendor's name of the model. @default the provider's own for vectors */
+  readonly model?: string;
+}
+
 /** What a provider can do by itself. */
 export interface LlmCapabilities {
   readonly structuredOutput: boolean;
@@ -50,6 +56,6 @@ export interface LlmProvider {
   /** One vector for each text. */
   embed?(
     texts: readonly string[],
-    options: LlmCallOptions,
+    options: LlmEmbedOptions,
   ): Promise<{ vectors: number[][]; model: string; usage: LlmUsage }>;
 }

@@ -7,6 +7,7 @@ import {
   LlmError,
   type LlmCallOptions,
   type LlmCapabilities,
+  type LlmEmbedOptions,
   type LlmProvider,
   type LlmRequest,
   type LlmResponse,
@@ -142,16 +143,18 @@ export class MockLlm implements LlmProvider {
   /** One vector for each text: equal for equal texts, near for texts that share words. Rules that name the operation may answer otherwise. */
   async embed(
     texts: readonly string[],
-    options: LlmCallOptions,
+    options: LlmEmbedOptions,
   ): Promise<{ vectors: number[][]; model: string; usage: LlmUsage }> {
-    const call = this.#record({ messages: texts.map((content) => ({ role: "user", content })) }, options);
+    const { model = this.model } = options;
+    const messages = texts.map((content) => ({ role: "user" as const, content }));
+    const call = this.#record({ messages, ...(options.model !== undefined && { model }) }, options);
     return settle(call, async () => {
       const rules = this.#rules.filter(({ operation }) => operation === call.operation);
       const vectors =
         rules.length === 0
           ? await this.#wait(this.#latencyMs, options.signal).then(() => texts.map(embedding))
           : toVectors((await this.#play(call, options.signal, rules)).value, texts.length);
-      const result = { vectors, model: this.model, usage: embeddingUsage(texts) };
+      const result = { vectors, model, usage: embeddingUsage(texts) };
       return { result, outcome: { kind: "embedded", vectors } };
     });
   }

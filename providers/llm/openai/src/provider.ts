@@ -2,7 +2,14 @@
  * The provider behind `openai()` and `azureOpenai()`. One call of the seam is one request: the SDK's retries are off,
  * because the dispatcher retries, durably and once for all providers.
  */
-import type { LlmCallOptions, LlmCapabilities, LlmProvider, LlmRequest, LlmResponse } from "@stet/core";
+import type {
+  LlmCallOptions,
+  LlmCapabilities,
+  LlmEmbedOptions,
+  LlmProvider,
+  LlmRequest,
+  LlmResponse,
+} from "@stet/core";
 import {
   callVendor,
   type Embedded,
@@ -80,8 +87,9 @@ class OpenAiProvider implements LlmProvider {
     });
   }
 
-  async embed(texts: readonly string[], options: LlmCallOptions): Promise<Embedded> {
-    const { client, embeddingModel: model } = this.#setup;
+  async embed(texts: readonly string[], options: LlmEmbedOptions): Promise<Embedded> {
+    const { client, embeddingModel } = this.#setup;
+    const model = options.model ?? embeddingModel;
     if (texts.length === 0) return { vectors: [], model, usage: { inputTokens: 0, outputTokens: 0 } };
     return callVendor(this.#vendor, options.signal, async (call) => {
       const body = { model, input: [...texts], encoding_format: "float" as const };

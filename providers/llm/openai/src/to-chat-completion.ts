@@ -11,8 +11,9 @@ import { toFormat, toFunction } from "./to-schemas.ts";
 
 /** The body, without what streaming adds to it. */
 export function toChatCompletion(request: LlmRequest, model: string): ChatCompletionCreateParamsNonStreaming {
-  const { messages, format, tools = [], toolChoice, temperature, maxTokens } = request;
+  const { messages, format, tools = [], toolChoice, temperature, maxTokens, vendor } = request;
   return {
+    ...vendor,
     model,
     messages: messages.map(toMessage),
     ...(format !== undefined && {

@@ -6,8 +6,9 @@ import { toFormat, toFunction } from "./to-schemas.ts";
 
 /** The body, without what streaming adds to it. */
 export function toResponseBody(request: LlmRequest, model: string): ResponseCreateParamsNonStreaming {
-  const { messages, format, tools = [], toolChoice, temperature, maxTokens } = request;
+  const { messages, format, tools = [], toolChoice, temperature, maxTokens, vendor } = request;
   return {
+    ...vendor,
     model,
     input: messages.flatMap(toItems),
     store: false,
