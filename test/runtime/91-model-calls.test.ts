@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { isStetError, LlmError, orchestration, type LlmErrorKind, type StetError } from "@stet/core";
 import { after, mock, says, times } from "@stet/mock";
 import { z } from "zod";
-import { aborted, environment, fails, gate, kinds, ofKind } from "./world.ts";
+import { aborted, environment, gate, kinds, ofKind } from "./world.ts";
 
 const ask = orchestration("ask", async (ctx, prompt: string) => ctx.generate(prompt));
 
