@@ -51,6 +51,10 @@ export class OwnedExecutions {
     return this.#byKey.size;
   }
 
+  get keys(): InstanceKey[] {
+    return [...this.#byKey.keys()];
+  }
+
   /** Those that have answers or code to run. */
   get ready(): ReadonlySet<Owned> {
     return this.#ready;

@@ -36,6 +36,16 @@ export class Patience {
     }
   }
 
+  /** The same for taking, where a failed attempt may have taken something that nobody knows of: `again` tells so. */
+  claim<Result>(what: string, attempt: (again: boolean) => Promise<Result>): Promise<Result | undefined> {
+    let again = false;
+    return this.until(what, () => {
+      const answer = attempt(again);
+      again = true;
+      return answer;
+    });
+  }
+
   /** The same for reading, where trouble that stays is for the caller to report. */
   read<Result>(what: string, attempt: () => Promise<Result>): Promise<Result | undefined> {
     let staying: unknown;

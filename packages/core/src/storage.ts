@@ -67,6 +67,11 @@ export interface TurnClaim {
   readonly orchestrations: readonly string[];
   /** Instances blocked by this very build are left alone. */
   readonly buildId: string;
+  /**
+   * Given after a claim whose answer may have been lost: all instances that the worker knows to be its own. Unsettled
+   * ones that it owns and does not name are handed out again, as that claim handed them out.
+   */
+  readonly held?: readonly InstanceKey[];
 }
 
 /** An instance that this worker owns from now on, with what its inbox holds. */
@@ -107,6 +112,8 @@ export interface OutgoingMessage {
   readonly at: number;
   /** A second message with the same key to the same instance is dropped. */
   readonly idempotencyKey?: string;
+  /** The request that it answers: it need not be asked again, see {@link StorageProvider.readWork}. */
+  readonly answers?: { readonly execution: number; readonly eventId: number };
 }
 
 /** Asks for an instance that must not exist yet. */
@@ -256,6 +263,11 @@ export interface WorkClaim {
   readonly tags: readonly string[];
   /** A session that was not used for this long may move to another worker. */
   readonly sessionIdleMs: number;
+  /**
+   * Given after a claim whose answer may have been lost: all items that the worker knows to be its own. Those that it
+   * owns and does not name are handed out again, as that claim handed them out: it is the same start.
+   */
+  readonly held?: readonly WorkKey[];
 }
 
 /** A work item that this worker owns from now on. */

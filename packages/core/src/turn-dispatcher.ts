@@ -198,7 +198,9 @@ export class TurnDispatcher {
     const { storage, worker, clock, registry, buildId, patience } = this.#environment;
     const max = this.#claimSize;
     const claim = { now: clock.now(), max, orchestrations: registry.handlers, buildId };
-    const claimed = await patience.until("claim turns", () => storage.claimTurns({ ...claim, worker: worker() }));
+    const claimed = await patience.claim("claim turns", (again) =>
+      storage.claimTurns({ ...claim, worker: worker(), ...(again && { held: this.#owned.keys }) }),
+    );
     if (claimed === undefined) return [];
     const messages = claimed.reduce((sum, turn) => sum + Math.max(1, turn.messages.length), 0);
     if (messages >= max / 2) this.#claimSignalled = true; // the claim may have been cut off

@@ -22,7 +22,7 @@ import { type WorkDiagnostic, workDiagnostics } from "./diagnostics.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { Job } from "./job.ts";
 import { askedDelayMs, type LlmDispatcher, llmRetryPolicy } from "./llm/llm-dispatcher.ts";
-import type { AnswerBody, AnswerMessage, WorkItem } from "./messages.ts";
+import { type AnswerBody, type AnswerMessage, idempotencyKeyOf, type WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
 import type { Patience } from "./patience.ts";
@@ -372,8 +372,14 @@ export class WorkDispatcher {
     const activities = models ? [] : registry.activities.map(({ name }) => name);
     pool.leftWork = max === 0;
     if (max === 0 || (!models && activities.length === 0)) return false;
-    const claimed = await patience.until("claim work", () =>
-      storage.claimWork({ worker: worker(), now: clock.now(), max, activities, models, tags, sessionIdleMs }),
+    const claim = { max, activities, models, tags, sessionIdleMs };
+    const claimed = await patience.claim("claim work", (again) =>
+      storage.claimWork({
+        ...claim,
+        worker: worker(),
+        now: clock.now(),
+        ...(again && { held: [...this.rows, ...this.#unreadable.keys()] }),
+      }),
     );
     for (const work of claimed ?? []) await this.#take(work);
     return claimed !== undefined && claimed.length === max;
@@ -383,6 +389,8 @@ export class WorkDispatcher {
     const { instance, instanceId, eventId, attempts, key } = work;
     try {
       const { item, lastHeartbeat } = await this.#read(work);
+      const here = this.#jobs.get(idempotencyKeyOf(item));
+      if (here?.saving !== undefined && here.row === undefined) return; // its row is on its way
       const job = new Job(item, instance, attempts, key, lastHeartbeat);
       if (attempts > mostLostStarts + this.#policyOf(item.request).maxAttempts) {
         const error = new OutcomeUnknownError(

@@ -64,6 +64,8 @@ const messagesSql = `SELECT m.key, m.instance, m.at, m.body
 const timersSql = `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
   FROM timers t CROSS JOIN instances i ON i.key = t.instance
   WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at ${limitMax}`;
+const forgottenSql = `SELECT i.key FROM instances i
+  WHERE i.unsettled = 1 AND i.owner = :worker AND i.key NOT IN (SELECT value FROM json_each(:held)) AND ${mayHave} ${limitMax}`;
 const orphansSql = `SELECT i.key FROM instances i
   WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} ${limitMax}`;
 
@@ -73,6 +75,7 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
   const messages = db.prepare<[ClaimBinding], MessageRow>(messagesSql);
   const timers = db.prepare<[ClaimBinding], TimerRow>(timersSql);
   const orphans = db.prepare<[ClaimBinding], number>(orphansSql).pluck();
+  const forgotten = db.prepare<[ClaimBinding & { readonly held: string }], number>(forgottenSql).pluck();
   const instance = db.prepare<[InstanceKey], InstanceRow>(
     `SELECT i.key, i.id, r.id AS root_id, i.owner, i.name, i.version, i.execution, i.last_event_id, i.attempts, i.unsettled
      FROM instances i LEFT JOIN instances r ON r.key = i.root WHERE i.key = ?`,
@@ -111,6 +114,9 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
     // Orphans have no message that counts, but some must come through however full the inbox is.
     const room = Math.max(1, claim.max - readyKept - dueKept);
     for (const key of orphans.all({ ...binding, max: room })) inboxOf(key);
+    if (claim.held !== undefined) {
+      for (const key of forgotten.all({ ...binding, max: room, held: JSON.stringify(claim.held) })) inboxOf(key);
+    }
 
     const turns: ClaimedTurn[] = [];
     for (const [key, inbox] of inboxes) {

@@ -31,8 +31,8 @@ export interface Work {
 }
 
 /** What this worker may run. A session is another's while that one used it lately or runs one of its items. */
-const mayRun = `w.owner IS NULL
-  AND CASE w.kind WHEN 'activity' THEN w.name IN (SELECT value FROM json_each(:activities)) ELSE :models END
+const canRun = "CASE w.kind WHEN 'activity' THEN w.name IN (SELECT value FROM json_each(:activities)) ELSE :models END";
+const mayRun = `w.owner IS NULL AND ${canRun}
   AND (w.tag IS NULL OR w.tag IN (SELECT value FROM json_each(:tags)))
   AND (w.session IS NULL OR NOT EXISTS (
     SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> :worker AND (
@@ -47,6 +47,8 @@ const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN ins
 const atOnceSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key ${limitMax}`;
 const dueSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
   ORDER BY w.visible_at ${limitMax}`;
+const forgottenSql = `SELECT ${claimed} FROM ${items} WHERE w.owner = :worker AND ${canRun}
+  AND w.key NOT IN (SELECT value FROM json_each(:held)) ORDER BY w.key ${limitMax}`;
 
 interface ClaimBinding {
   readonly worker: WorkerKey;
@@ -57,6 +59,8 @@ interface ClaimBinding {
   readonly idleSince: number;
   readonly max: number;
 }
+
+type ForgottenBinding = Pick<ClaimBinding, "worker" | "activities" | "models" | "max"> & { readonly held: string };
 
 interface WorkRow {
   readonly key: number;
@@ -155,6 +159,7 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
   const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
   const atOnce = db.prepare<[ClaimBinding], WorkRow>(atOnceSql);
   const due = db.prepare<[ClaimBinding], WorkRow>(dueSql);
+  const forgotten = db.prepare<[ForgottenBinding], WorkRow>(forgottenSql);
   const own = db.prepare<[WorkerKey, WorkKey]>("UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?");
   const takeSession = db.prepare<[string, WorkerKey, number]>(
     `INSERT INTO sessions (name, worker, used_at) VALUES (?, ?, ?)
@@ -170,7 +175,7 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
   return readThenWrite(db, (claim: WorkClaim) => {
     if (registered.get(claim.worker) === undefined) return []; // nobody would ever release what it took
     const idleSince = claim.now - claim.sessionIdleMs;
-    const binding: ClaimBinding = {
+    const binding = {
       worker: claim.worker,
       activities: JSON.stringify(claim.activities),
       models: claim.models ? 1 : 0,
@@ -179,32 +184,38 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
       idleSince,
       max: claim.max,
     };
+    const again = claim.held === undefined ? [] : forgotten.all({ ...binding, held: JSON.stringify(claim.held) });
+    binding.max -= again.length;
     const rows = atOnce.all(binding);
     const dueRows = due.all(binding);
     const inOrder = dueRows.length === 0 ? rows : [...rows, ...dueRows].sort((a, b) => a.key - b.key);
     let sessions = 0;
-    const items = inOrder.slice(0, claim.max).map((row): ClaimedWork => {
+    const taken = inOrder.slice(0, binding.max);
+    for (const row of taken) {
       own.run(claim.worker, row.key);
       if (row.session !== null) {
         takeSession.run(row.session, claim.worker, claim.now);
         sessions++;
       }
-      return {
-        key: row.key,
-        instance: row.instance,
-        instanceId: row.instance_id,
-        rootId: row.root_id ?? row.instance_id,
-        execution: row.execution,
-        eventId: row.event_id,
-        body: row.body,
-        kind: row.kind,
-        name: row.name,
-        attempts: row.attempts + 1,
-        ...(row.heartbeat !== null && { heartbeat: row.heartbeat }),
-        ...(row.failure !== null && { failure: row.failure }),
-      };
-    });
+    }
     if (sessions > 0) forgetSessions.run(idleSince); // as many go as come, so that the table stays small
-    return items;
+    return [...again.map((row) => itemOf(row, row.attempts)), ...taken.map((row) => itemOf(row, row.attempts + 1))];
   });
+}
+
+function itemOf(row: WorkRow, attempts: number): ClaimedWork {
+  return {
+    key: row.key,
+    instance: row.instance,
+    instanceId: row.instance_id,
+    rootId: row.root_id ?? row.instance_id,
+    execution: row.execution,
+    eventId: row.event_id,
+    body: row.body,
+    kind: row.kind,
+    name: row.name,
+    attempts,
+    ...(row.heartbeat !== null && { heartbeat: row.heartbeat }),
+    ...(row.failure !== null && { failure: row.failure }),
+  };
 }

@@ -293,6 +293,31 @@ export function claims(bench: Bench): void {
       assert.deepEqual(await claimIds(store, ben), []);
     });
 
+    test("an unsettled instance is handed to its owner again when that does not know of it", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const known = await running(store, anna, "known", () => ({ unsettled: true }));
+      await running(store, anna, "settled");
+      await running(store, ben, "theirs", () => ({ unsettled: true }));
+      await running(store, anna, "lost", () => ({ unsettled: true }));
+
+      const turn = await claimTurn(store, anna, { held: [known.key] });
+
+      assert.deepEqual([turn.instanceId, turn.unsettled, turn.attempts, bodiesOf(turn)], ["lost", true, 0, []]);
+      assert.deepEqual(await claimIds(store, anna, { held: [known.key, turn.key] }), []);
+      assert.deepEqual(await claimIds(store, anna), []);
+    });
+
+    test("a claim that is made again because its answer was lost hands out the same, and is one attempt", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      await running(store, anna, "a", () => ({ unsettled: true }));
+      await store.releaseWorker(anna);
+      const lost = await claimTurn(store, ben);
+
+      const again = await claimTurn(store, ben, { held: [] });
+
+      assert.deepEqual(again, lost);
+    });
+
     test("an unsettled instance with a message is handed out as unsettled", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
       await running(store, anna, "a", () => ({ unsettled: true }));

@@ -112,6 +112,41 @@ export function workItems(bench: Bench): void {
       assert.deepEqual(await claimBodies(store, anna), ["work 2"]);
     });
 
+    test("claimWork() hands an item to its worker again when that does not know of it, as the same start", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      await running(store, anna, "a", (turn) => ({ work: [work(turn, 2), work(turn, 3), work(turn, 4)] }));
+      await claimItem(store, anna, { max: 1 });
+      const known = await claimItem(store, ben, { max: 1 });
+      const lost = await claimItem(store, ben, { max: 1 });
+
+      const again = await claimItem(store, ben, { held: [known.key] });
+
+      assert.deepEqual([known.body, lost.body], ["work 3", "work 4"]);
+      assert.deepEqual(again, lost);
+      assert.deepEqual(await claimBodies(store, ben, { held: [known.key, lost.key] }), []);
+      assert.deepEqual(await claimBodies(store, ben), []);
+    });
+
+    test("claimWork() hands out what was lost besides what is new, by what the worker can run and no more", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      await running(store, anna, "a", (turn) => ({
+        work: [work(turn, 2), work(turn, 3, { kind: "model", name: MODEL }), work(turn, 4), work(turn, 5)],
+      }));
+      await store.claimWork(workClaim(ben, { max: 3 }));
+
+      assert.deepEqual(await claimBodies(store, ben, { held: [], activities: [] }), ["work 3"]);
+      assert.deepEqual(await claimBodies(store, ben, { held: [], models: false, max: 2 }), ["work 2", "work 4"]);
+      assert.deepEqual(await claimBodies(store, ben, { held: [], models: false }), ["work 2", "work 4", "work 5"]);
+    });
+
+    test("claimWork() hands out what was lost even when its time has not come", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      await running(store, anna, "a", (turn) => ({ work: [work(turn, 2, { visibleAt: START + HOUR })] }));
+      await claimItem(store, anna, { now: START + HOUR });
+
+      assert.equal((await claimItem(store, anna, { held: [], now: START })).body, "work 2"); // the clock went back
+    });
+
     test("claimWork() hands items out whoever owns their instance", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await running(store, anna, "kept", (turn) => ({ work: [work(turn, 2, { body: "of a kept one" })] }));
