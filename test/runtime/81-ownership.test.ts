@@ -9,6 +9,7 @@ import {
   type HistoryEvent,
   type RuntimeOptions,
   type StorageProvider,
+  type TurnCommit,
 } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { severable, TestEnvironment, VirtualClock } from "@stet/testing";
@@ -37,6 +38,21 @@ function pausable(store: StorageProvider) {
       door = undefined;
     },
   };
+}
+
+/** A store one verb of which goes through `through`. */
+function intercepted(
+  store: StorageProvider,
+  verb: keyof StorageProvider,
+  through: (call: () => Promise<unknown>, given: readonly unknown[]) => Promise<unknown>,
+): StorageProvider {
+  return new Proxy(store, {
+    get(target, name) {
+      const own: unknown = Reflect.get(target, name);
+      if (name !== verb || typeof own !== "function") return own;
+      return (...given: unknown[]) => through(() => Reflect.apply(own, target, given) as Promise<unknown>, given);
+    },
+  });
 }
 
 /** Several workers of one process on one store, in one virtual time. */
@@ -257,6 +273,52 @@ test("the instances of a dead worker are taken over at once when it is declared 
   assert.deepEqual([await runs[0]?.result(), await runs[1]?.result()], [1, 2]);
   assert.deepEqual(attempts.toSorted(), ["dead 1 1", "dead 2 1", "heir 1 2", "heir 2 2"]);
   assertOnce(await histories(client));
+});
+
+test("an answer that arrives while the instance is taken over is not asked for a second time", async (t) => {
+  const { hire, bury, client, store, until } = await crew(t);
+  const door = gate();
+  let [runs, done] = [0, 0];
+  const pay = activity("pay", { effect: "irreversible" }, async () => {
+    runs++;
+    await door.opened;
+    return "paid";
+  });
+  const hold = (own: () => Promise<void>) => activity("hold", own);
+  const call = orchestration("call", async (ctx) => {
+    const [paid] = await Promise.all([ctx.activity(pay), ctx.activity(hold(async () => {}))]);
+    return paid;
+  });
+  const atHand = intercepted(store, "completeWork", async (call) => {
+    await call();
+    done++;
+  });
+  await hire({ activities: [pay], storage: atHand, workerName: "hand" });
+  const wire = severable(store);
+  const endless = hold(() => new Promise(() => undefined));
+  bury(await hire({ orchestrations: [call], activities: [endless], storage: wire.storage, workerName: "dead" }));
+  const run = await client.startOrchestration(call);
+  await until(() => runs === 1);
+  wire.sever();
+  const [dead] = (await store.listWorkers(0)).filter(({ name }) => name === "dead");
+  await store.releaseWorker(dead!.key);
+
+  const late = intercepted(store, "readHistory", async (call) => {
+    door.open();
+    await until(() => done === 1);
+    return call();
+  });
+  const askedAgain: string[] = [];
+  const watched = intercepted(late, "commitTurns", (commit, [, commits]) => {
+    for (const { work } of commits as TurnCommit[]) askedAgain.push(...work.map(({ name }) => name));
+    return commit();
+  });
+  await hire({ orchestrations: [call], activities: [hold(async () => {})], storage: watched, workerName: "heir" });
+
+  await until(async () => (await run.status()).status !== "running");
+  assert.equal(await run.result(), "paid");
+  assert.deepEqual(askedAgain, ["hold"], "nobody answered this one");
+  assert.equal(runs, 1);
 });
 
 /** Something of everything that happens step by step, so that two runs of it have the same history. */

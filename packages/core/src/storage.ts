@@ -338,7 +338,7 @@ export interface StorageProvider {
   /** The chunks of one execution in order. */
   readHistory(key: InstanceKey, execution: number): Promise<string[]>;
   readPayloads(rootId: string, digests: readonly string[]): Promise<StoredPayload[]>;
-  /** Event ids of the requests of an execution that have a work row. */
+  /** Event ids of the requests of an execution that have a work row, or an answer in the inbox. */
   readWork(key: InstanceKey, execution: number): Promise<number[]>;
   commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<CommitOutcome[]>;
   /** Gives instances back that have nothing running here. A claim that has led to no commit then does not count. */

@@ -455,6 +455,7 @@ export class TurnDispatcher {
       instance: key,
       body: codec.encode({ ...answer, execution }, instanceId),
       at: clock.now(),
+      answers: { execution, eventId: answer.source },
     }));
     await patience.until("send answers", () => storage.sendMessages(messages));
   }

@@ -324,7 +324,8 @@ export class WorkDispatcher {
     }
     const answer: AnswerMessage = { ...body, execution };
     const { storage, codec, clock, worker, patience } = this.#environment;
-    const message = { instanceId, body: codec.encode(answer, instanceId), at: clock.now() };
+    const answers = { execution, eventId: body.source };
+    const message = { instanceId, body: codec.encode(answer, instanceId), at: clock.now(), answers };
     void patience
       .until("complete work", () => storage.completeWork(worker(), [{ key: row, message }]))
       .finally(() => this.#done(job));

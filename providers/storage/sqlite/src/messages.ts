@@ -52,8 +52,9 @@ function prepareMail(db: Database): Mail {
     `INSERT INTO message_keys (instance, idempotency_key)
      SELECT key, ? ${addressee} AND status < ${firstEnded} ON CONFLICT DO NOTHING`,
   );
-  const insertById = db.prepare<[number, string, string, InstanceKey | null]>(
-    `INSERT INTO messages (instance, at, body) SELECT key, ?, ? ${addressee} AND status < ${firstEnded}`,
+  const insertById = db.prepare<[number, number | null, number | null, string, string, InstanceKey | null]>(
+    `INSERT INTO messages (instance, at, execution, event_id, body)
+     SELECT key, ?, ?, ?, ? ${addressee} AND status < ${firstEnded}`,
   );
   const insertMessage = db.prepare<[number | bigint, number, string]>(
     "INSERT INTO messages (instance, at, body) VALUES (?, ?, ?)",
@@ -70,9 +71,11 @@ function prepareMail(db: Database): Mail {
      ON CONFLICT (id) DO NOTHING`,
   );
 
-  const deliver = ({ instanceId, instance, body, at, idempotencyKey }: OutgoingMessage): boolean =>
-    (idempotencyKey === undefined || insertKey.run(idempotencyKey, instanceId, instance ?? null).changes > 0) &&
-    insertById.run(at, body, instanceId, instance ?? null).changes > 0;
+  const deliver = ({ instanceId, instance, body, at, idempotencyKey, answers }: OutgoingMessage): boolean => {
+    const to = [instanceId, instance ?? null] as const;
+    if (idempotencyKey !== undefined && insertKey.run(idempotencyKey, ...to).changes === 0) return false;
+    return insertById.run(at, answers?.execution ?? null, answers?.eventId ?? null, body, ...to).changes > 0;
+  };
 
   const mail: Mail = {
     post(message, change) {

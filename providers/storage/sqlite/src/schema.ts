@@ -86,11 +86,13 @@ const firstStep = `
     PRIMARY KEY (instance, execution)
   ) WITHOUT ROWID;
 
-  -- The inbox: what is visible at once, in the order of its keys.
+  -- The inbox: what is visible at once, in the order of its keys. An answer names its request: execution and event_id.
   CREATE TABLE messages (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     instance INTEGER NOT NULL,
     at INTEGER NOT NULL,
+    execution INTEGER,
+    event_id INTEGER,
     body TEXT NOT NULL
   );
   CREATE INDEX messages_of ON messages (instance);

@@ -20,8 +20,9 @@ export function prepareTurns(db: Database): Turns {
      ON p.root = (SELECT key FROM instances WHERE id = ?) AND p.digest = wanted.value`,
   );
   const work = db
-    .prepare<[InstanceKey, number], number>(
-      "SELECT event_id FROM work WHERE instance = ? AND execution = ? ORDER BY event_id",
+    .prepare<{ key: InstanceKey; execution: number }, number>(
+      `SELECT event_id FROM work WHERE instance = :key AND execution = :execution
+       UNION SELECT event_id FROM messages WHERE instance = :key AND execution = :execution ORDER BY event_id`,
     )
     .pluck();
   const release = db.prepare<[InstanceKey, WorkerKey]>(
@@ -33,7 +34,7 @@ export function prepareTurns(db: Database): Turns {
   return {
     readHistory: (key, execution) => readHistory({ instance: key, execution, from: 0 }),
     readPayloads: (rootId, digests) => (digests.length === 0 ? [] : payloads.all(JSON.stringify(digests), rootId)),
-    readWork: (key, execution) => work.all(key, execution),
+    readWork: (key, execution) => work.all({ key, execution }),
     releaseInstances: (worker, keys, change) => {
       if (keys.length > 0) releaseAll.immediate(worker, keys, change);
     },

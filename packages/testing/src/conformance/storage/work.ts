@@ -281,6 +281,23 @@ export function workItems(bench: Bench): void {
       );
     });
 
+    test("readWork() names a request from the item to the turn that takes its answer, whoever answers it", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const turn = await running(store, anna, "a", (first) => ({ work: [work(first, 2), work(first, 3)] }));
+      const [item] = await store.claimWork(workClaim(ben));
+      assert.ok(item);
+      const answers = { execution: 1, eventId: 2 };
+
+      await store.completeWork(ben, [{ key: item.key, message: message("a", "answer", { answers }) }]);
+      await store.sendMessages([message("a", "from memory", { answers: { execution: 1, eventId: 7 } })]);
+      await store.sendMessages([message("a", "of another execution", { answers: { execution: 2, eventId: 8 } })]);
+      assert.deepEqual(await store.readWork(turn.key, 1), [2, 3, 7]);
+
+      const { messages } = await claimTurn(store, anna);
+      await run(store, anna, turn, { consumed: messages.map(({ key }) => key), keep: true });
+      assert.deepEqual(await store.readWork(turn.key, 1), [3]);
+    });
+
     test("completeWork() answers for each item, and refused ones keep no others from being done", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await running(store, anna, "a", (turn) => ({ work: [2, 3, 4].map((eventId) => work(turn, eventId)) }));
