@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { activity, isStetError, orchestration } from "@stet/core";
+import { activity, orchestration } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { exploreCrashes, type CrashWorld } from "@stet/testing";
 

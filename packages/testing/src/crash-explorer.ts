@@ -5,6 +5,7 @@
 import { isDeepStrictEqual, inspect } from "node:util";
 import type { Duration, Logger } from "@stet/core";
 import { durationMs } from "@stet/core/internal";
+import { chance } from "./chance.ts";
 import { CrashPoints } from "./crash-points.ts";
 import {
   answeredTwice,
@@ -284,8 +285,7 @@ class ExplorationError extends Error {
 function drawn(plans: readonly string[][], count: number, seed: number): string[][] {
   const left = [...plans];
   if (left.length <= count) return left;
-  let state = seed;
-  const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+  const random = chance(seed);
   return Array.from({ length: count }, () => left.splice(Math.floor(random() * left.length), 1)[0] ?? []);
 }
 

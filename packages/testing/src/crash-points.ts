@@ -11,7 +11,7 @@ import { intercepted, type StorageVerb } from "./intercepted-storage.ts";
 import type { StartLedger } from "./start-ledger.ts";
 
 /** Calls after which the store may be another than before. */
-const verbs: readonly StorageVerb[] = [
+const verbs: ReadonlySet<PropertyKey> = new Set<StorageVerb>([
   "claimTurns",
   "commitTurns",
   "releaseInstances",
@@ -23,7 +23,7 @@ const verbs: readonly StorageVerb[] = [
   "saveHeartbeats",
   "startInstances",
   "sendMessages",
-];
+]);
 
 const never = new Promise<never>(() => undefined);
 
@@ -69,14 +69,18 @@ export class CrashPoints {
 
   /** A store that is asked before and after each call whether the process dies there. */
   store(store: StorageProvider): StorageProvider {
-    return intercepted(store, verbs, (verb, invoke) => {
-      const life = this.#life;
-      if (this.#dies(life, "before", verb)) return never;
-      return invoke().then((answer) => {
-        const nothing = Array.isArray(answer) && answer.length === 0; // as before the call
-        return !nothing && this.#dies(life, "after", verb) ? never : answer;
-      });
-    });
+    return intercepted(
+      store,
+      (verb) => verbs.has(verb),
+      (verb, invoke) => {
+        const life = this.#life;
+        if (this.#dies(life, "before", verb)) return never;
+        return invoke().then((answer) => {
+          const nothing = Array.isArray(answer) && answer.length === 0; // as before the call
+          return !nothing && this.#dies(life, "after", verb) ? never : answer;
+        });
+      },
+    );
   }
 
   /** Activities that may die before they start and after they have ended, and whose starts are written down. */

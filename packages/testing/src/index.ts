@@ -3,7 +3,16 @@ export { testLlmProvider } from "./conformance/llm/index.ts";
 export type { LlmDialect, LlmSuiteServer, Said, SaidUsage, Unsayable } from "./conformance/llm/dialect.ts";
 export type { QuestionName } from "./conformance/llm/questions.ts";
 export { type StorageSuiteOptions, testStorageProvider } from "./conformance/storage/index.ts";
+export {
+  type ConcernedCalls,
+  type Fault,
+  type FaultPlan,
+  faulty,
+  type FaultyStorage,
+  type InjectedFault,
+} from "./faulty-storage.ts";
 export { given, type Given, type GivenOptions, type TurnReport } from "./given-when-then.ts";
+export type { StorageVerb } from "./intercepted-storage.ts";
 export { answer, cancel, event, start, terminate, type TestMessage } from "./messages.ts";
 export { replayHistory, type ReplayOptions, type ReplayReport } from "./replay-history.ts";
 export { severable, type SeverableStorage } from "./severed-storage.ts";

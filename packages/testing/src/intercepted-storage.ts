@@ -1,5 +1,5 @@
 /**
- * A store whose calls go through somebody's hands before and after they reach it.
+ * Verbs whose calls go through somebody's hands before and after they reach the store.
  */
 import type { StorageProvider } from "@stet/core";
 
@@ -7,36 +7,20 @@ import type { StorageProvider } from "@stet/core";
 export type StorageVerb = Exclude<keyof StorageProvider, "name" | "open" | "close" | "onChange" | "admin">;
 
 /** What is made of a call: `invoke` reaches the store, as often as it is called. */
-export type Through = (verb: StorageVerb, invoke: () => Promise<unknown>) => Promise<unknown>;
+export type Through = (verb: string, invoke: () => Promise<unknown>) => Promise<unknown>;
 
-/** What a worker that runs asks of a store, besides keeping its registration. */
-export const workerVerbs: readonly StorageVerb[] = [
-  "claimTurns",
-  "readHistory",
-  "readPayloads",
-  "readWork",
-  "commitTurns",
-  "releaseInstances",
-  "saveWork",
-  "claimWork",
-  "completeWork",
-  "retryWork",
-  "abandonWork",
-  "saveHeartbeats",
-  "startInstances",
-  "sendMessages",
-  "nextWakeAt",
-];
-
-/** Sends the calls of some verbs through `through`. */
-export function intercepted(store: StorageProvider, verbs: readonly StorageVerb[], through: Through): StorageProvider {
-  const concerned: ReadonlySet<PropertyKey> = new Set(verbs);
-  return new Proxy(store, {
+/** Sends the calls of the concerned verbs through `through`. */
+export function intercepted<Verbs extends object>(
+  verbs: Verbs,
+  concerns: (verb: PropertyKey) => boolean,
+  through: Through,
+): Verbs {
+  return new Proxy(verbs, {
     get(target, name) {
       const verb: unknown = Reflect.get(target, name);
-      if (typeof verb !== "function" || !concerned.has(name)) return verb;
+      if (typeof verb !== "function" || !concerns(name)) return verb;
       return (...given: unknown[]) =>
-        through(name as StorageVerb, () => Reflect.apply(verb, target, given) as Promise<unknown>);
+        through(String(name), () => Reflect.apply(verb, target, given) as Promise<unknown>);
     },
   });
 }

@@ -12,6 +12,7 @@ import {
   type StorageProvider,
 } from "@stet/core";
 import { durationMs, Registry } from "@stet/core/internal";
+import type { FaultyStorage } from "./faulty-storage.ts";
 import { replayHistory } from "./replay-history.ts";
 import { severable, severableClock } from "./severed-storage.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -53,7 +54,7 @@ export class TestEnvironment {
   readonly client: Client;
   readonly #store: StorageProvider;
   /** What the workers see of the store. */
-  readonly #wired: StorageProvider;
+  readonly #wired: StorageProvider & Partial<Pick<FaultyStorage, "isWaiting">>;
   #options: TestEnvironmentOptions;
   #life: Life | undefined;
   #reviving: Promise<void> | undefined;
@@ -93,15 +94,26 @@ export class TestEnvironment {
     for (let quiet = 0; quiet < 2; quiet++) {
       while (this.#reviving !== undefined) await this.#reviving;
       const life = this.#life;
-      if (!isQuiet(life)) await Promise.race([life?.runtime?.whenIdle(), life?.severed]);
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#reviving !== undefined || !isQuiet(this.#life)) quiet = -1;
+      if (life !== undefined && !isQuiet(life)) {
+        await Promise.race([life.runtime?.whenIdle(), life.severed, this.#heldUp(life)]);
+      }
+      await hop();
+      if (this.#reviving !== undefined || (!isQuiet(this.#life) && this.#wired.isWaiting !== true)) quiet = -1;
+    }
+  }
+
+  /** Resolves when the worker can do no more before time has passed, because the store is in trouble. */
+  async #heldUp(life: Life): Promise<void> {
+    if (this.#wired.isWaiting === undefined) return life.severed;
+    for (let hops = 0; hops < hopsOfWork && !isQuiet(life); hops++) {
+      await hop();
+      if (this.#wired.isWaiting !== true) hops = -1;
     }
   }
 
   /** Waits until something is so, however much is running meanwhile: an activity that hangs, for example. */
   async until(condition: () => boolean | Promise<boolean>): Promise<void> {
-    while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+    while (!(await condition())) await hop();
   }
 
   /** Moves time on, stopping at each timer on the way so that what follows from it happens in its time. */
@@ -235,6 +247,11 @@ function runtimePart(options: TestEnvironmentOptions, storage: StorageProvider, 
   const { replayOnClose: _, wire: __, ...rest } = options;
   return { ...rest, storage, clock };
 }
+
+/** More macrotasks than a worker needs to do what can be done without time. */
+const hopsOfWork = 8;
+
+const hop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Whether nothing moves: the worker has nothing to do, or there is none. */
 function isQuiet(life: Life | undefined): boolean {
