@@ -34,6 +34,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "context.ts",
       "orchestration-context.ts",
       "recorder.ts",
+      "recent-facts.ts",
       "deterministic-values.ts",
       "instance-handle.ts",
       "durable-promise.ts",

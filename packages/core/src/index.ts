@@ -34,6 +34,7 @@ export type {
   ValidatedOptions,
   Validation,
 } from "./llm/operations.ts";
+export type { ContextOptions } from "./llm/context-injection.ts";
 export type { ChatTools, ToolSource } from "./llm/tools.ts";
 export { fenced } from "./llm/prompts.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -12,6 +12,7 @@ import { canonicalHash } from "../payload.ts";
 import type { Recorder, Verdict } from "../recorder.ts";
 import { toPayload } from "../to-payload.ts";
 import type { Reading } from "./answers.ts";
+import { withContext } from "./context-injection.ts";
 import type { LlmAnswer, LlmMessage, LlmRequest } from "./conversation.ts";
 import type { LlmOptions } from "./operations.ts";
 import { refusal } from "./prompts.ts";
@@ -59,7 +60,8 @@ async function untilAccepted<Value>(
   if (!(Number.isInteger(maxAsks) && maxAsks >= 1)) {
     throw new ConfigurationError(`Expected maxAsks of ctx.${operation} to be a whole number from 1, got ${maxAsks}`);
   }
-  let { messages } = inquiry;
+  const { context } = options;
+  let messages = context === undefined ? inquiry.messages : withContext(inquiry.messages, context, recorder);
   let refines: number | undefined;
   for (let asks = 1; ; asks++) {
     const { eventId, answer, cutOff } = await ask(messages, refines);

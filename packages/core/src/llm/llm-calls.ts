@@ -61,6 +61,16 @@ export class LlmCalls implements LlmOperations {
     return this.#inquire({ operation: "generateWithSystem", messages, options, read: asItIs });
   }
 
+  generateWithContext(prompt: Prompt, options?: LlmOptions): DurablePromise<string> {
+    const told = { ...options, context: options?.context ?? {} };
+    return this.#inquire({
+      operation: "generateWithContext",
+      messages: messagesOf(prompt),
+      options: told,
+      read: asItIs,
+    });
+  }
+
   generateStructured<Value>(
     prompt: Prompt,
     schema: Schema<Value> | JsonSchema,

@@ -5,6 +5,7 @@ import type { Duration } from "../duration.ts";
 import type { DurablePromise } from "../durable-promise.ts";
 import type { Payload } from "../payload.ts";
 import type { Schema } from "../schema.ts";
+import type { ContextOptions } from "./context-injection.ts";
 import type { AssistantMessage, JsonSchema, LlmMessage, LlmTool } from "./conversation.ts";
 import type { ChatTools, ToolSource } from "./tools.ts";
 
@@ -34,6 +35,8 @@ export interface LlmOptions {
   readonly maxAsks?: number;
   /** A name under which usage and answers of this call are summed and found. */
   readonly label?: string;
+  /** Tells the model where the orchestration stands and what has happened to it. @default nothing is told */
+  readonly context?: ContextOptions;
 }
 
 /** Options of `ctx.ifTrue`. */
@@ -59,8 +62,8 @@ export interface Validation<Value> {
 /** Options of `ctx.generateValidated`: how often it asks is said with the validation. */
 export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
 
-/** Options of `ctx.chat`, which takes whatever the model says. */
-export type ChatOptions = Omit<LlmOptions, "maxAsks">;
+/** Options of `ctx.chat`, which takes whatever the model says and adds nothing to the messages. */
+export type ChatOptions = Omit<LlmOptions, "maxAsks" | "context">;
 
 /** Options of `ctx.embed`. */
 export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "label">;
@@ -83,6 +86,19 @@ export interface LlmOperations {
   /** A text. */
   generate(prompt: Prompt, options?: LlmOptions): DurablePromise<string>;
   generateWithSystem(system: string, prompt: string, options?: LlmOptions): DurablePromise<string>;
+
+  /**
+   * A text by a model that is told where the orchestration stands: name, version and execution, state, and what has
+   * happened lately. What is told is part of the recorded request, and the same on every replay.
+   *
+   * @example
+   * ```ts
+   * const next = await ctx.generateWithContext("What should we do next?", {
+   *   context: { customContext: "The customer is waiting on the phone.", maxContextTokens: 1000 },
+   * });
+   * ```
+   */
+  generateWithContext(prompt: Prompt, options?: LlmOptions): DurablePromise<string>;
 
   /**
    * A value that satisfies a schema: typed by a Zod schema, `unknown` by a JSON Schema document.
