@@ -373,3 +373,25 @@ test("a start that fails leaves nothing open and nothing guarded", async (t) => 
   await assert.rejects(storage.nextWakeAt(0), "the store was closed again");
   assert.deepEqual((await client.stats()).workers, []);
 });
+
+test("an activity that fails while its worker shuts down is tried again elsewhere", async (t) => {
+  const { clock, client, start, until } = await place(t);
+  const door = gate();
+  const retry = { maxAttempts: 2, initialInterval: "1s", jitter: 0 } as const;
+  const failing = activity("work", { retry }, async () => {
+    await door.opened;
+    throw new Error("not yet");
+  });
+  const succeeding = activity("work", { retry }, async ({ attempt }) => `attempt ${attempt}`);
+  const runtime = await start({ orchestrations: [working], activities: [failing] });
+  await runtime.startOrchestration(working, 1, { instanceId: "w" });
+  await until(() => runtime.stats().runningWork === 1);
+
+  const shutdown = runtime.shutdown();
+  door.open();
+  await shutdown;
+  await start({ orchestrations: [working], activities: [succeeding] });
+  clock.jumpTo(clock.now() + 1_000);
+
+  assert.equal(await client.instance("w").result(), "attempt 2");
+});

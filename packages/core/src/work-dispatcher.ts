@@ -294,7 +294,7 @@ export class WorkDispatcher {
     const { request, eventId: source } = job.item;
     const policy = this.#policyOf(request);
     const model = request.kind === "LlmRequested";
-    if (!this.#stopped && mayRetry(policy, job.attempt, failure)) {
+    if (mayRetry(policy, job.attempt, failure)) {
       const delay = Math.max(
         retryDelayMs(policy, job.attempt, Math.random()),
         model ? (askedDelayMs(failure) ?? 0) : 0,
