@@ -9,11 +9,11 @@ import type { Payload } from "./payload.ts";
 export interface Fact {
   readonly kind: Exclude<DeliveryBody["kind"], "OrchestrationStarted">;
   /** The activity, orchestration, event or operation. Timers and cancellations have no name. */
-  readonly name?: string;
+  readonly name: string | undefined;
   /** The answer, the data, or the failure in words. */
-  readonly value?: Payload;
+  readonly value: Payload | undefined;
   /** The beginning of the value as JSON, in place of a large value. */
-  readonly excerpt?: string;
+  readonly excerpt: string | undefined;
 }
 
 /** More facts than this are forgotten, oldest first. */
@@ -32,11 +32,10 @@ export class RecentFacts {
     if (event.kind === "OrchestrationStarted") return;
     const name = nameOf(event, request);
     const value = valueOf(event);
-    const fact: Fact = {
-      kind: event.kind,
-      ...(name !== undefined && { name }),
-      ...(value !== undefined && (isLong(value) ? { excerpt: excerptOf(value) } : { value })),
-    };
+    const fact: Fact =
+      value === undefined || !isLong(value)
+        ? { kind: event.kind, name, value, excerpt: undefined }
+        : { kind: event.kind, name, value: undefined, excerpt: excerptOf(value) };
     (this.#facts ??= [])[this.#count++ % mostFacts] = fact;
   }
 
