@@ -165,6 +165,22 @@ test("a session in use stays where it is; one that was idle for minutes may move
   assert.deepEqual(await run.result(), Array<string>(10).fill("ada"));
 });
 
+test("a call whose session is held by a worker without its tag waits until the session is idle, not for ever", async (t) => {
+  const { client, hire, until, pass } = await shop(t);
+  const moving = orchestration("moving", async (ctx): Promise<string[]> => {
+    const first = await ctx.activity<string>("work", 1, { session: "s", tag: "left" });
+    return [first, await ctx.activity<string>("work", 2, { session: "s", tag: "right" })];
+  });
+  await hire("ada", { orchestrations: [moving], tags: ["left"] });
+  await hire("ben", { tags: ["right"] });
+  const run = await client.startOrchestration(moving);
+  await until(async () => (await run.status()).waitingFor[0]?.eventId === 4);
+
+  await pass(6 * 60);
+
+  assert.deepEqual(await run.result({ timeout: 0 }), ["ada", "ben"]);
+});
+
 test("calls of one session run in the order in which they were made", async (t) => {
   const order: number[] = [];
   let running = 0;

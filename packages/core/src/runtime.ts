@@ -31,6 +31,9 @@ export interface ShutdownOptions {
 
 const heartbeatEveryMs = 2_000;
 
+/** A worker looks again after this long even if the store told of no change: sessions become idle without one. */
+const lookAgainMs = 30_000;
+
 /** More requests than this between two waits are taken for a loop that never waits. */
 const maxRequestsPerDelivery = 100_000;
 
@@ -57,6 +60,7 @@ export class Runtime {
   #cancelHeartbeat = (): void => undefined;
   #wake: { readonly at: number; readonly cancel: () => void } | undefined;
   #lastBeatAt = 0;
+  #lookedAt = 0;
   #state: "running" | "stopping" | "stopped" = "running";
 
   /**
@@ -234,6 +238,7 @@ export class Runtime {
   }
 
   #lookForAll(): void {
+    this.#lookedAt = this.#clock.now();
     this.#turns.signal();
     this.#work.signal();
     void this.#planWake();
@@ -257,6 +262,7 @@ export class Runtime {
       // Whoever slept, or whose clock jumped, cannot tell who else is late, but may be late itself.
       if (!suspended) await this.#buryDead();
       else this.#wakeAnew();
+      if (now - this.#lookedAt >= lookAgainMs) this.#lookForAll();
     } catch (error) {
       this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
     }
