@@ -12,7 +12,15 @@ import {
   type OrchestrationContext,
   type Payload,
 } from "@stet/core";
-import { Course, enterGuarded, Execution, toPayload, TurnFeed } from "@stet/core/internal";
+import {
+  Course,
+  enterGuarded,
+  Execution,
+  type Incoming,
+  toPayload,
+  TurnFeed,
+  type TurnTerms,
+} from "@stet/core/internal";
 import { answer, event, given, start } from "@stet/testing";
 import fc from "fast-check";
 import { bothWays, outputOf } from "./both-ways.ts";
@@ -358,7 +366,6 @@ test("an answer whose turn could not be committed can be delivered again, though
 
 test("an answer found in this worker is taken without a row to settle, unless it had a time limit", async () => {
   const settledOf = async (code: (ctx: OrchestrationContext) => unknown) => {
-    const events: HistoryEvent[] = [];
     const execution = new Execution(
       orchestration("o", code),
       { instanceId: "i", rootId: "i", execution: 1 },
@@ -369,14 +376,13 @@ test("an answer found in this worker is taken without a row to settle, unless it
         enter: enterGuarded,
       },
     );
-    const turn = async (incoming: ConstructorParameters<typeof TurnFeed>[1]["incoming"]) => {
-      const feed = new TurnFeed(execution, {
-        incoming,
-        at: 1,
-        encode: (one) => (events.push(one), ""),
-        totalTimeoutMs: ({ options }) => options?.totalTimeoutMs,
-        nextVersion: () => "1",
-      });
+    const terms: TurnTerms = {
+      at: 1,
+      totalTimeoutMs: ({ options }) => options?.totalTimeoutMs,
+      nextVersion: () => "1",
+    };
+    const turn = async (incoming: readonly Incoming[]) => {
+      const feed = new TurnFeed(execution, terms, incoming);
       const course = new Course(execution, feed);
       while (course.deliverNext()) {
         await new Promise((resolve) => setImmediate(resolve));

@@ -34,38 +34,40 @@ export const once: RecordedRetryPolicy = {
   jitter: 0,
 };
 
-/** Runs one attempt. Rejects with what the activity threw, `TimeoutError`, or why the job was abandoned. */
-export function runActivity(
-  definition: AnyActivity,
-  job: Job,
-  environment: ActivityEnvironment,
-): Promise<Payload | undefined> {
+/**
+ * Runs one attempt. Resolves to what the activity returned, for {@link resultOf}; rejects with what it threw, with
+ * `TimeoutError`, or with why the job was abandoned. Most activities are a promise of their own already, and every
+ * further one costs as much as all the rest of an attempt.
+ */
+export function runActivity(definition: AnyActivity, job: Job, environment: ActivityEnvironment): Promise<unknown> {
   const { timeoutMs, heartbeatTimeoutMs } = effectiveOptions(definition, job.item.request as ActivityScheduled);
   if (timeoutMs === undefined && heartbeatTimeoutMs === undefined) {
-    return attempt(definition, job, environment, new RunningActivity(job, environment));
+    return attempt(definition, job, new RunningActivity(job, environment));
   }
   return limitedAttempt(definition, job, environment, timeoutMs, heartbeatTimeoutMs);
 }
 
-async function attempt(
-  definition: AnyActivity,
-  job: Job,
-  { payloadLimit }: ActivityEnvironment,
-  context: ActivityContext,
-): Promise<Payload | undefined> {
-  const { name, input: recorded } = job.item.request as ActivityScheduled;
-  const input = copyOfJson(recorded); // what an attempt changes in it must not reach the next one
-  const { input: schema } = definition.options;
-  const checked = schema === undefined ? input : assertValid(schema, input, `the input of activity ${name}`);
-  const result = await definition.run(context, checked as never);
+/** @throws PayloadError when it cannot be recorded. That is not retryable: the work has been done. */
+export function resultOf(returned: unknown, activity: string, payloadLimit: number): Payload | undefined {
   try {
-    return toPayload(result, "result of activity", name, payloadLimit);
+    return toPayload(returned, "result of activity", activity, payloadLimit);
   } catch (error) {
     throw notAgain(error);
   }
 }
 
-/** A result that cannot be recorded will not be better next time, and the work has been done. */
+function attempt(definition: AnyActivity, job: Job, context: ActivityContext): Promise<unknown> {
+  try {
+    const { name, input: recorded } = job.item.request as ActivityScheduled;
+    const input = copyOfJson(recorded); // what an attempt changes in it must not reach the next one
+    const { input: schema } = definition.options;
+    const checked = schema === undefined ? input : assertValid(schema, input, `the input of activity ${name}`);
+    return Promise.resolve(definition.run(context, checked as never));
+  } catch (error) {
+    return Promise.reject(error as Error);
+  }
+}
+
 function notAgain(error: unknown): unknown {
   return error instanceof Error ? Object.assign(error, { retryable: false }) : new NonRetryableError(String(error));
 }
@@ -76,7 +78,7 @@ async function limitedAttempt(
   environment: ActivityEnvironment,
   timeoutMs: number | undefined,
   heartbeatTimeoutMs: number | undefined,
-): Promise<Payload | undefined> {
+): Promise<unknown> {
   const { clock } = environment;
   const { name, instanceId } = { name: definition.name, instanceId: job.item.instanceId };
   const stops: (() => void)[] = [];
@@ -106,7 +108,7 @@ async function limitedAttempt(
       };
       watch();
       stops.push(() => stopWatch());
-      attempt(definition, job, environment, new RunningActivity(job, environment, watch)).then(resolve, reject);
+      attempt(definition, job, new RunningActivity(job, environment, watch)).then(resolve, reject);
     });
   } finally {
     for (const stop of stops) stop();

@@ -57,13 +57,8 @@ export class BlockedInstances {
     if (end === undefined || execution === undefined) return this.block(turn, failure);
     const at = clock.now();
     const sink = new PayloadSink();
-    const feed = new TurnFeed(execution, {
-      incoming: [],
-      at,
-      encode: (event) => codec.encode(event, turn.rootId, sink),
-      totalTimeoutMs: () => undefined,
-      nextVersion: () => execution.version,
-    });
+    const terms = { at, totalTimeoutMs: () => undefined, nextVersion: () => execution.version };
+    const feed = new TurnFeed(execution, terms, []);
     feed.endWithoutCode(execution, end);
     const commit = commitOf(turn, execution, feed, { at, codec, sink, work: [], unsettled: false, keep: false });
     await patience.until("end an instance", () => storage.commitTurns(worker(), [commit]));

@@ -13,7 +13,7 @@ export {
   type ReplayOutcome,
   unrunOf,
 } from "./replay.ts";
-export { type Incoming, TurnFeed, type TurnEffects, type TurnInput } from "./turn.ts";
+export { type Incoming, TurnEffects, TurnFeed, type TurnTerms } from "./turn.ts";
 export { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
 export { Registry } from "./registry.ts";
 export { PayloadSink, type PayloadSource, TextCodec } from "./text-codec.ts";

@@ -9,6 +9,11 @@ import type { AnswerBody } from "./messages.ts";
 import type { InstanceKey } from "./storage.ts";
 import type { Transcripts } from "./transcripts.ts";
 
+/** An answer that was found in this worker, as a turn takes it. */
+export interface LocalAnswer {
+  readonly message: AnswerBody;
+}
+
 /** An instance that this worker owns. */
 export interface Owned {
   readonly key: InstanceKey;
@@ -23,7 +28,9 @@ export interface Owned {
   /** Requests whose work runs here without a row. */
   readonly held: Set<number>;
   /** Answers found here that no turn has taken yet. */
-  readonly arrived: AnswerBody[];
+  arrived: LocalAnswer[];
+  /** Counts the turns of this worker: which of two was used longer ago. */
+  usedAt: number;
 }
 
 /** To whom an answer belongs. The key tells an instance from a later one that was made anew under its id. */
@@ -37,10 +44,10 @@ type HandOver = (to: Addressee, answers: readonly AnswerBody[]) => void;
 
 /** See the head of the file. */
 export class OwnedExecutions {
-  /** In the order of their last turn, oldest first. */
   readonly #byKey = new Map<InstanceKey, Owned>();
   readonly #ready = new Set<Owned>();
   readonly #handOver: HandOver;
+  #uses = 0;
 
   /** @param handOver - Takes the answers of an instance that is not owned here, or no longer. */
   constructor(handOver: HandOver) {
@@ -71,12 +78,6 @@ export class OwnedExecutions {
     this.#byKey.set(owned.key, owned);
   }
 
-  /** Its turn was the last. */
-  touch(owned: Owned): void {
-    this.#byKey.delete(owned.key);
-    this.#byKey.set(owned.key, owned);
-  }
-
   /** It has code to run without a message. */
   makeReady(owned: Owned): void {
     this.#ready.add(owned);
@@ -87,7 +88,7 @@ export class OwnedExecutions {
     const { instanceId, execution } = item;
     const owned = this.#byKey.get(instance);
     if (owned?.execution.execution === execution && owned.held.has(answer.source)) {
-      owned.arrived.push(answer);
+      owned.arrived.push({ message: answer });
       this.#ready.add(owned);
       return true;
     }
@@ -96,10 +97,13 @@ export class OwnedExecutions {
   }
 
   /** Up to `most` of its answers, for a turn. When none is left it is no longer ready. */
-  takeArrived(owned: Owned, most: number): AnswerBody[] {
-    const taken = owned.arrived.splice(0, most);
-    if (owned.arrived.length === 0) this.#ready.delete(owned);
-    return taken;
+  takeArrived(owned: Owned, most: number): LocalAnswer[] {
+    owned.usedAt = ++this.#uses;
+    const { arrived } = owned;
+    if (arrived.length > most) return arrived.splice(0, most);
+    owned.arrived = [];
+    this.#ready.delete(owned);
+    return arrived;
   }
 
   /** A request that was held here has a row now. */
@@ -109,8 +113,9 @@ export class OwnedExecutions {
   }
 
   /** It has ended, or is not this worker's any more and has no answers. */
-  remove({ key }: Owned): void {
-    this.#byKey.delete(key);
+  remove(owned: Owned): void {
+    this.#byKey.delete(owned.key);
+    this.#ready.delete(owned);
   }
 
   /** It cannot be gone on with here. */
@@ -118,7 +123,9 @@ export class OwnedExecutions {
     const { key, instanceId, execution, arrived } = owned;
     if (this.#byKey.get(key) === owned) this.#byKey.delete(key);
     this.#ready.delete(owned);
-    if (arrived.length > 0) this.#handOver({ key, instanceId, execution: execution.execution }, arrived);
+    if (arrived.length === 0) return;
+    const answers = arrived.map(({ message }) => message);
+    this.#handOver({ key, instanceId, execution: execution.execution }, answers);
   }
 
   /** None can be gone on with here. */
@@ -128,12 +135,11 @@ export class OwnedExecutions {
 
   /** Takes out those without anything to do here whose last turn is longest ago, until no more than `size` are left. */
   takeIdle(size: number): Owned[] {
-    const idle: Owned[] = [];
-    for (const owned of this.#byKey.values()) {
-      if (this.#byKey.size - idle.length <= size) break;
-      if (owned.held.size === 0 && owned.arrived.length === 0 && owned.unrun === undefined) idle.push(owned);
-    }
-    for (const owned of idle) this.remove(owned);
-    return idle;
+    const idle = [...this.#byKey.values()].filter(
+      ({ held, arrived, unrun }) => held.size === 0 && arrived.length === 0 && unrun === undefined,
+    );
+    const taken = idle.sort((a, b) => a.usedAt - b.usedAt).slice(0, Math.max(0, this.#byKey.size - size));
+    for (const owned of taken) this.remove(owned);
+    return taken;
   }
 }

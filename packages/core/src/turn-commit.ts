@@ -4,11 +4,21 @@
 import type { Failure } from "./errors.ts";
 import type { ClosingBody } from "./events.ts";
 import type { Execution } from "./execution.ts";
-import type { LazyMap } from "./lazy-map.ts";
 import type { Message, StartMessage } from "./messages.ts";
-import type { InstanceKey, OutgoingMessage, OutgoingStart, OutgoingWork, TurnCommit } from "./storage.ts";
+import type { Payload } from "./payload.ts";
+import type {
+  HistoryChunk,
+  InstanceKey,
+  OpenWait,
+  OutgoingMessage,
+  OutgoingStart,
+  OutgoingTimer,
+  OutgoingWork,
+  StateChange,
+  TurnCommit,
+} from "./storage.ts";
 import type { PayloadSink, TextCodec } from "./text-codec.ts";
-import type { TurnFeed } from "./turn.ts";
+import type { TurnEffects, TurnFeed } from "./turn.ts";
 
 /** Where the instance stood before the turn. */
 export interface Position {
@@ -30,62 +40,33 @@ export interface CommitDecisions {
 
 const nothing: readonly never[] = [];
 
-/** The commit of a turn. */
+/** The commit of a turn. Most turns have little beside their events, and what they do not have costs nothing here. */
 export function commitOf(
   position: Position,
   execution: Execution,
   feed: TurnFeed,
   decisions: CommitDecisions,
 ): TurnCommit {
-  const { at, codec, sink, work, unsettled, keep } = decisions;
+  const { at, sink, work, unsettled, keep } = decisions;
   const { effects, closing, nextStart } = feed;
-  const { rootId, instanceId } = execution;
-  const text = (to: string, message: Message) => codec.encode(message, to);
-  const value = (payload: Parameters<TextCodec["encodeValue"]>[0]) => codec.encodeValue(payload, rootId, sink);
-  const ended = closing === undefined ? undefined : endingOf(closing, codec, rootId, sink);
-  const version = nextStart?.event.version ?? (position.lastEventId === 0 ? execution.version : undefined);
-
-  const history = feed.texts.length === 0 ? [] : [chunk(position.execution, feed.firstEventId, feed.texts)];
-  if (nextStart !== undefined) history.push(chunk(position.execution + 1, 1, [nextStart.text]));
-
+  const ended = closing === undefined ? undefined : endingOf(closing, execution, decisions);
+  const version = nextStart?.version ?? (position.lastEventId === 0 ? execution.version : undefined);
   return {
     key: position.key,
     execution: position.execution,
     expectedEventId: position.lastEventId,
-    history,
+    history: historyOf(position, execution, feed, decisions),
     consumed: feed.consumed,
-    timers:
-      ended !== undefined || nextStart !== undefined
-        ? nothing
-        : mapped(effects.timers, (eventId, { fireAt, answer }) => ({
-            eventId,
-            fireAt,
-            body: text(instanceId, answer),
-          })),
+    timers: closing !== undefined || effects.timers.size === 0 ? nothing : timersOf(effects, execution, decisions),
     settled: effects.settled,
     work,
-    messages: effects.messages.map(({ instanceId: to, message }): OutgoingMessage => ({
-      instanceId: to,
-      body: text(to, message),
-      at,
-    })),
-    starts: effects.starts.map(({ eventId, request }): OutgoingStart => {
-      const parent = { instanceId, execution: execution.execution, eventId };
-      return startOf(request, at, text, request.kind === "SubOrchestrationScheduled" ? parent : undefined);
-    }),
-    state: mapped(effects.state, (key, change) =>
-      change.kind === "StateDeleted" ? { key } : { key, value: value(change.value) },
-    ),
-    outputs: effects.outputs.map((data) => ({ body: value(data), at })),
-    waits: mapped(effects.waits, (eventId, { name, details, timeoutAt }) => ({
-      eventId,
-      name,
-      since: at,
-      ...(details !== undefined && { details: value(details) }),
-      ...(timeoutAt !== undefined && { timeoutAt }),
-    })),
+    messages: effects.messages.length === 0 ? nothing : messagesOf(effects, decisions),
+    starts: effects.starts.length === 0 ? nothing : startsOf(effects, execution, decisions),
+    state: effects.state.size === 0 ? nothing : stateOf(effects, execution, decisions),
+    outputs: effects.outputs.length === 0 ? nothing : outputsOf(effects, execution, decisions),
+    waits: effects.waits.size === 0 ? nothing : waitsOf(effects, execution, decisions),
     ...(version !== undefined && { version }),
-    ...(effects.statusChanged && { customStatus: value(execution.status ?? null) }),
+    ...(effects.statusChanged && { customStatus: valueOf(execution.status ?? null, execution, decisions) }),
     ...(ended !== undefined && { ended }),
     payloads: sink.payloads,
     unsettled,
@@ -118,15 +99,72 @@ export function blockOf(position: Position, error: string, buildId: string, at: 
   };
 }
 
-function chunk(execution: number, firstEventId: number, texts: readonly string[]) {
-  return { execution, firstEventId, lastEventId: firstEventId + texts.length - 1, body: `[${texts.join(",")}]` };
+function historyOf(
+  { execution: number }: Position,
+  { rootId }: Execution,
+  { events, firstEventId, nextStart }: TurnFeed,
+  { codec, sink }: CommitDecisions,
+): HistoryChunk[] {
+  const history: HistoryChunk[] = [];
+  if (events.length > 0) {
+    let body = "";
+    for (const event of events) body += `${body === "" ? "[" : ","}${codec.encode(event, rootId, sink)}`;
+    history.push({
+      execution: number,
+      firstEventId,
+      lastEventId: firstEventId + events.length - 1,
+      body: `${body}]`,
+    });
+  }
+  if (nextStart !== undefined) {
+    const body = `[${codec.encode(nextStart, rootId, sink)}]`;
+    history.push({ execution: number + 1, firstEventId: 1, lastEventId: 1, body });
+  }
+  return history;
 }
 
-function mapped<Key, Value, Result>(
-  map: LazyMap<Key, Value>,
-  make: (key: Key, value: Value) => Result,
-): readonly Result[] {
-  return map.size === 0 ? nothing : Array.from(map, ([key, value]) => make(key, value));
+function timersOf({ timers }: TurnEffects, { instanceId }: Execution, { codec }: CommitDecisions): OutgoingTimer[] {
+  return Array.from(timers, ([eventId, { fireAt, answer }]) => ({
+    eventId,
+    fireAt,
+    body: codec.encode(answer, instanceId),
+  }));
+}
+
+function messagesOf({ messages }: TurnEffects, { codec, at }: CommitDecisions): OutgoingMessage[] {
+  return messages.map(({ instanceId, message }) => ({ instanceId, body: codec.encode(message, instanceId), at }));
+}
+
+function startsOf({ starts }: TurnEffects, execution: Execution, { codec, at }: CommitDecisions): OutgoingStart[] {
+  const text = (to: string, message: Message) => codec.encode(message, to);
+  return starts.map(({ eventId, request }) => {
+    const parent = { instanceId: execution.instanceId, execution: execution.execution, eventId };
+    return startOf(request, at, text, request.kind === "SubOrchestrationScheduled" ? parent : undefined);
+  });
+}
+
+function stateOf({ state }: TurnEffects, execution: Execution, decisions: CommitDecisions): StateChange[] {
+  return Array.from(state, ([key, change]) =>
+    change.kind === "StateDeleted" ? { key } : { key, value: valueOf(change.value, execution, decisions) },
+  );
+}
+
+function outputsOf({ outputs }: TurnEffects, execution: Execution, decisions: CommitDecisions): TurnCommit["outputs"] {
+  return outputs.map((data) => ({ body: valueOf(data, execution, decisions), at: decisions.at }));
+}
+
+function waitsOf({ waits }: TurnEffects, execution: Execution, decisions: CommitDecisions): OpenWait[] {
+  return Array.from(waits, ([eventId, { name, details, timeoutAt }]) => ({
+    eventId,
+    name,
+    since: decisions.at,
+    ...(details !== undefined && { details: valueOf(details, execution, decisions) }),
+    ...(timeoutAt !== undefined && { timeoutAt }),
+  }));
+}
+
+function valueOf(value: Payload, { rootId }: Execution, { codec, sink }: CommitDecisions): string {
+  return codec.encodeValue(value, rootId, sink);
 }
 
 /** The start of an instance that code asked for. */
@@ -174,7 +212,7 @@ export function startOf(
   };
 }
 
-function endingOf(closing: ClosingBody, codec: TextCodec, rootId: string, sink: PayloadSink): TurnCommit["ended"] {
+function endingOf(closing: ClosingBody, { rootId }: Execution, { codec, sink }: CommitDecisions): TurnCommit["ended"] {
   switch (closing.kind) {
     case "ContinuedAsNew":
       return undefined;

@@ -26,7 +26,7 @@ import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import type { ClaimedTurn, CommitOutcome, InstanceKey, StorageProvider, TurnCommit, WorkerKey } from "./storage.ts";
 import { PayloadSink, type TextCodec } from "./text-codec.ts";
-import { type Incoming, TurnFeed } from "./turn.ts";
+import { type Incoming, TurnFeed, type TurnTerms } from "./turn.ts";
 import { commitOf } from "./turn-commit.ts";
 import { Transcripts } from "./transcripts.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -43,6 +43,8 @@ const firstClaimSize = 16;
 
 /** Batches of instances under way before others are looked for in any case. */
 const mostRoundsWithoutClaim = 8;
+
+const nothing: readonly never[] = [];
 
 /** Most answers of this worker in one turn, so that a large fan-out does not hold up the batch. */
 const mostAnswers = 1_000;
@@ -174,7 +176,9 @@ export class TurnDispatcher {
         const entries = await this.#prepare(group, size);
         if (entries.length > 0) await this.#run(entries);
       }
-      if (this.#owned.size > this.#environment.cacheSize) await this.#evict(this.#environment.cacheSize);
+      // More than has to be, so that not every batch looks for what is idle.
+      if (this.#owned.size > this.#environment.cacheSize)
+        await this.#evict(Math.floor(this.#environment.cacheSize * 0.9));
     }
   }
 
@@ -227,7 +231,7 @@ export class TurnDispatcher {
       if (owned !== undefined && stands(owned, turn)) {
         const incoming = await this.#incoming(turn);
         if (incoming !== undefined)
-          entries.push({ owned, incoming: [...incoming, ...this.#takeArrived(owned)], lost: [] });
+          entries.push({ owned, incoming: [...incoming, ...this.#owned.takeArrived(owned, mostAnswers)], lost: [] });
       } else unloaded.push(turn);
     }
     entries.push(...(await this.#load(unloaded)));
@@ -235,13 +239,9 @@ export class TurnDispatcher {
     for (const owned of this.#owned.ready) {
       if (entries.length >= size) break;
       if (batched.has(owned)) continue;
-      entries.push({ owned, incoming: this.#takeArrived(owned), lost: [] });
+      entries.push({ owned, incoming: this.#owned.takeArrived(owned, mostAnswers), lost: nothing });
     }
     return entries;
-  }
-
-  #takeArrived(owned: Owned): Incoming[] {
-    return this.#owned.takeArrived(owned, mostAnswers).map((message) => ({ message }));
   }
 
   /** Brings executions to life that are not here. What cannot be brought to life is blocked. */
@@ -270,7 +270,7 @@ export class TurnDispatcher {
       }
       const { key, instanceId, rootId, lastEventId } = turn;
       const transcripts = new Transcripts();
-      const inHand = { held: new Set<number>(), arrived: [], transcripts };
+      const inHand = { held: new Set<number>(), arrived: [], transcripts, usedAt: 0 };
       const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, ...inHand };
       this.#owned.add(owned);
       entries.push({ owned, incoming: incomings.get(turn) ?? [], lost });
@@ -292,7 +292,8 @@ export class TurnDispatcher {
 
   async #run(entries: readonly Entry[]): Promise<void> {
     const at = this.#environment.clock.now();
-    const turns = entries.map((entry) => this.#turn(entry, at));
+    const terms = this.#termsAt(at);
+    const turns = entries.map((entry) => turnOf(entry, terms));
     this.#watched.running = entries[0]?.owned.instanceId ?? "";
     await advance(
       turns.map(({ course }) => course),
@@ -328,21 +329,13 @@ export class TurnDispatcher {
     await patience.until("release instances", () => storage.releaseInstances(worker(), keys));
   }
 
-  #turn({ owned, incoming, lost }: Entry, at: number): Turn {
-    const { codec, registry } = this.#environment;
-    const { rootId, execution, unrun } = owned;
-    const sink = new PayloadSink(owned.transcripts);
-    owned.unrun = undefined;
-    const feed = new TurnFeed(execution, {
-      incoming,
+  #termsAt(at: number): TurnTerms {
+    const { registry } = this.#environment;
+    return {
       at,
-      encode: (event) => codec.encode(event, rootId, sink),
       totalTimeoutMs: (request) => this.#totalTimeoutMs(request),
-      nextVersion: (name, asked) => asked ?? registry.orchestration(name)?.version ?? execution.version,
-      ...(unrun !== undefined && { unrun }),
-    });
-    const messages = incoming.filter(({ key }) => key !== undefined).length;
-    return { owned, feed, sink, lost, messages, course: new Course(execution, feed) };
+      nextVersion: ({ name, version }, asked) => asked ?? registry.orchestration(name)?.version ?? version,
+    };
   }
 
   #totalTimeoutMs(request: ActivityScheduled): number | undefined {
@@ -375,7 +368,7 @@ export class TurnDispatcher {
     const { starts, rows } = over
       ? noWork
       : placeWork({ owned, effects: feed.effects, lost, sink, at }, this.#environment.work);
-    const continues = feed.nextStart !== undefined && this.#canRun(feed.nextStart.event);
+    const continues = feed.nextStart !== undefined && this.#canRun(feed.nextStart);
     const commit = commitOf(position, execution, feed, {
       at,
       codec: this.#environment.codec,
@@ -398,7 +391,7 @@ export class TurnDispatcher {
       instanceId: owned.instanceId,
       execution: commit.execution,
       orchestration: owned.execution.name,
-      events: feed.texts.length,
+      events: feed.events.length,
       outcome: blocked !== undefined ? "blocked" : (outcome ?? "notOwner"),
     }));
     if (outcome !== "committed" || blocked !== undefined) {
@@ -415,12 +408,11 @@ export class TurnDispatcher {
     }
     for (const { fireAt } of commit.timers) wakeAt(fireAt);
     if (feed.nextStart !== undefined) {
-      if (feed.consumed.length < turn.messages) this.#claimSignalled = true; // the rest is for the next execution
-      this.#continueAsNew(owned, feed.nextStart.event);
+      if (feed.leftMessages) this.#claimSignalled = true; // they are for the next execution
+      this.#continueAsNew(owned, feed.nextStart);
     } else if (feed.closing !== undefined) this.#owned.remove(owned);
     else {
       owned.lastEventId = execution.lastEventId;
-      this.#owned.touch(owned);
       for (const item of starts) work.start(item, owned.key);
     }
   }
@@ -438,13 +430,13 @@ export class TurnDispatcher {
     owned.lastEventId = 1;
     owned.unrun = start;
     owned.held.clear();
-    owned.arrived.length = 0;
+    owned.arrived = [];
     this.#owned.makeReady(owned);
   }
 
   /** What this turn took from this worker and could not commit goes to the inbox; the rest is still there. */
   #drop(owned: Owned, feed: TurnFeed): void {
-    owned.arrived.unshift(...feed.untaken());
+    owned.arrived = [...feed.untaken(), ...owned.arrived];
     this.#owned.forget(owned);
   }
 
@@ -474,8 +466,6 @@ interface Turn {
   readonly feed: TurnFeed;
   readonly sink: PayloadSink;
   readonly lost: readonly number[];
-  /** How many came from the inbox. */
-  readonly messages: number;
 }
 
 /** A turn with its commit. */
@@ -484,6 +474,13 @@ interface Done {
   readonly commit: TurnCommit;
   readonly starts: readonly WorkItem[];
   readonly blocked?: StetError;
+}
+
+function turnOf({ owned, incoming, lost }: Entry, terms: TurnTerms): Turn {
+  const { execution, unrun, transcripts } = owned;
+  owned.unrun = undefined;
+  const feed = new TurnFeed(execution, terms, incoming, unrun);
+  return { owned, feed, sink: new PayloadSink(transcripts), lost, course: new Course(execution, feed) };
 }
 
 /** Whether the cached execution is where the store says the instance is (T1). */

@@ -60,26 +60,20 @@ export class TurnEffects {
   statusChanged = false;
 }
 
-/** What a turn is given. */
-export interface TurnInput {
-  readonly incoming: readonly Incoming[];
-  /** The turn's clock. */
+/** What the turns of a batch have in common. */
+export interface TurnTerms {
+  /** Their clock. */
   readonly at: number;
-  /** The text under which an event is stored. */
-  readonly encode: (event: HistoryEvent) => string;
   /** Longest time from the request to its answer, where one is set. */
   readonly totalTimeoutMs: (request: ActivityScheduled) => number | undefined;
-  /** The version that the next execution is pinned to. */
-  readonly nextVersion: (name: string, asked: string | undefined) => string;
-  /** The recorded delivery that the code has not seen yet. */
-  readonly unrun?: Recorded & DeliveryBody;
+  /** The version that the execution after this one is pinned to. */
+  readonly nextVersion: (execution: Execution, asked: string | undefined) => string;
 }
 
 /** Feeds messages to an execution and gathers what comes of it. */
 export class TurnFeed implements Feed {
   readonly firstEventId: number;
-  /** The new events as text. */
-  readonly texts: string[] = [];
+  readonly events: HistoryEvent[] = [];
   /** Keys of the messages taken from the inbox. */
   readonly consumed: (number | string)[] = [];
   /** Answers taken that never were in the store. */
@@ -87,16 +81,19 @@ export class TurnFeed implements Feed {
   readonly effects: TurnEffects = new TurnEffects();
   closing: ClosingBody | undefined;
   /** The start of the next execution, when this one continued as new. */
-  nextStart: { readonly text: string; readonly event: Recorded & OrchestrationStarted } | undefined;
+  nextStart: (Recorded & OrchestrationStarted) | undefined;
 
-  readonly #input: TurnInput;
+  readonly #terms: TurnTerms;
+  readonly #incoming: readonly Incoming[];
   #unrun: (Recorded & DeliveryBody) | undefined;
   #cursor = 0;
 
-  constructor(execution: Execution, input: TurnInput) {
+  /** @param unrun - The recorded delivery that the code has not seen yet. */
+  constructor(execution: Execution, terms: TurnTerms, incoming: readonly Incoming[], unrun?: Recorded & DeliveryBody) {
     this.firstEventId = execution.lastEventId + 1;
-    this.#input = input;
-    this.#unrun = input.unrun;
+    this.#terms = terms;
+    this.#incoming = incoming;
+    this.#unrun = unrun;
   }
 
   next(execution: Execution): (Recorded & DeliveryBody) | undefined {
@@ -105,8 +102,8 @@ export class TurnFeed implements Feed {
       this.#unrun = undefined;
       return unrun;
     }
-    while (this.closing === undefined && this.#cursor < this.#input.incoming.length) {
-      const { message, key } = this.#input.incoming[this.#cursor++] as Incoming;
+    while (this.closing === undefined && this.#cursor < this.#incoming.length) {
+      const { message, key } = this.#incoming[this.#cursor++] as Incoming;
       if (key !== undefined) this.consumed.push(key);
       if (message.kind === "OrchestrationTerminated") this.endWithoutCode(execution, message);
       else {
@@ -205,8 +202,13 @@ export class TurnFeed implements Feed {
   }
 
   /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
-  untaken(): AnswerBody[] {
-    return this.#input.incoming.flatMap(({ message, key }) => (key === undefined ? [message as AnswerBody] : []));
+  untaken(): { readonly message: AnswerBody }[] {
+    return this.#incoming.filter((one): one is { readonly message: AnswerBody } => one.key === undefined);
+  }
+
+  /** Whether messages of the inbox are left for whatever comes after this execution. */
+  get leftMessages(): boolean {
+    return this.#incoming.some(({ key }, i) => i >= this.#cursor && key !== undefined);
   }
 
   /** Called after the last delivery: waits that were satisfied need no row. */
@@ -246,20 +248,20 @@ export class TurnFeed implements Feed {
   }
 
   #isLimited(request: RequestBody): boolean {
-    return request.kind === "ActivityScheduled" && this.#input.totalTimeoutMs(request) !== undefined;
+    return request.kind === "ActivityScheduled" && this.#terms.totalTimeoutMs(request) !== undefined;
   }
 
   /** A timer that fails the activity when nothing else has answered it. */
   #limit({ execution, instanceId }: Execution, id: number, request: ActivityScheduled): void {
-    const totalMs = this.#input.totalTimeoutMs(request);
+    const totalMs = this.#terms.totalTimeoutMs(request);
     if (totalMs === undefined) return;
     const answer = overdue({ instanceId, execution, eventId: id }, request, totalMs);
-    this.effects.timers.set(id, { fireAt: this.#input.at + totalMs, answer });
+    this.effects.timers.set(id, { fireAt: this.#terms.at + totalMs, answer });
   }
 
   #append<Body extends EventBody>(execution: Execution, body: Body): Recorded & Body {
-    const event = { id: ++execution.lastEventId, at: this.#input.at, ...body };
-    this.texts.push(this.#input.encode(event as HistoryEvent));
+    const event = { id: ++execution.lastEventId, at: this.#terms.at, ...body };
+    this.events.push(event as HistoryEvent);
     return event;
   }
 
@@ -291,19 +293,18 @@ export class TurnFeed implements Feed {
       ...(state.size > 0 && { state: Array.from(state, ([key, value]) => ({ key, value })) }),
       ...(status !== undefined && { status }),
     };
-    const event: Recorded & OrchestrationStarted = {
+    return {
       id: 1,
-      at: this.#input.at,
+      at: this.#terms.at,
       kind: "OrchestrationStarted",
       schemaVersion: historySchemaVersion,
       name,
-      version: this.#input.nextVersion(name, version),
+      version: this.#terms.nextVersion(execution, version),
       ...(input !== undefined && { input }),
       ...(started?.parent !== undefined && { parent: started.parent }),
       ...(started?.labels !== undefined && { labels: started.labels }),
       ...(Object.keys(carried).length > 0 && { carried }),
     };
-    return { event, text: this.#input.encode(event) };
   }
 }
 

@@ -8,7 +8,7 @@
  *   W3  An irreversible activity is claimed under a row before it starts, and never started when an earlier start of it
  *       has no known end.
  */
-import { effectiveOptions, once, runActivity, type ActivityEnvironment } from "./activity-runner.ts";
+import { effectiveOptions, once, resultOf, runActivity, type ActivityEnvironment } from "./activity-runner.ts";
 import {
   CancelledError,
   ConfigurationError,
@@ -220,25 +220,37 @@ export class WorkDispatcher {
     pool.running++;
     const begun = workDiagnostics.isHeard ? performance.now() : 0;
     this.#attempt(job).then(
-      (found) => this.#found(job, pool, found, begun),
+      (returned) => this.#found(job, pool, this.#read(job, returned), begun),
       (error: unknown) => this.#found(job, pool, { failure: toFailure(error) }, begun),
     );
   }
 
-  async #attempt(job: Job): Promise<Found> {
-    const { item, attempt } = job;
+  /** What the model call answers, or what the activity returns. Never throws. */
+  #attempt(job: Job): Promise<unknown> {
+    try {
+      const { request } = job.item;
+      if (request.kind === "LlmRequested") return this.#llm().call(job);
+      const definition = this.#environment.registry.activity(request.name);
+      if (definition === undefined)
+        throw new ConfigurationError(`Expected activity ${request.name} to be registered, got none`);
+      this.#assertStartable(job, effectiveOptions(definition, request).effect === "irreversible");
+      return runActivity(definition, job, this.#runner);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /** The answer in what an attempt resolved to. */
+  #read({ item, attempt }: Job, returned: unknown): Found {
     const { request, eventId: source } = item;
     const attempts = attempt > 1 ? { attempts: attempt } : undefined;
-    if (request.kind === "LlmRequested") {
-      const completed: LlmCompleted = await this.#llm().call(job);
-      return { answer: { ...completed, ...attempts } };
+    if (request.kind === "LlmRequested") return { answer: { ...(returned as LlmCompleted), ...attempts } };
+    try {
+      const result = resultOf(returned, request.name, this.#environment.payloadLimit);
+      return { answer: { kind: "ActivityCompleted", source, ...(result !== undefined && { result }), ...attempts } };
+    } catch (error) {
+      return { failure: toFailure(error) };
     }
-    const definition = this.#environment.registry.activity(request.name);
-    if (definition === undefined)
-      throw new ConfigurationError(`Expected activity ${request.name} to be registered, got none`);
-    this.#assertStartable(job, effectiveOptions(definition, request).effect === "irreversible");
-    const result = await runActivity(definition, job, this.#runner);
-    return { answer: { kind: "ActivityCompleted", source, ...(result !== undefined && { result }), ...attempts } };
   }
 
   /** @throws OutcomeUnknownError when an earlier start has no known end and another one would do harm (W3). */
@@ -389,7 +401,7 @@ export class WorkDispatcher {
   async #take(work: ClaimedWork): Promise<void> {
     const { instance, instanceId, eventId, attempts, key } = work;
     try {
-      const { item, lastHeartbeat } = await this.#read(work);
+      const { item, lastHeartbeat } = await this.#readRow(work);
       const here = this.#jobs.get(idempotencyKeyOf(item));
       if (here?.saving !== undefined && here.row === undefined) return; // its row is on its way
       const job = new Job(item, instance, attempts, key, lastHeartbeat);
@@ -405,7 +417,7 @@ export class WorkDispatcher {
     }
   }
 
-  async #read(work: ClaimedWork): Promise<{ readonly item: WorkItem; readonly lastHeartbeat: Payload | undefined }> {
+  async #readRow(work: ClaimedWork): Promise<{ readonly item: WorkItem; readonly lastHeartbeat: Payload | undefined }> {
     const { storage, codec, patience } = this.#environment;
     const { instanceId, rootId, eventId, body, heartbeat } = work;
     const what = `work item ${eventId} of instance ${instanceId}`;

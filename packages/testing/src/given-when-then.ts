@@ -33,8 +33,9 @@ import {
   installDeterminismGuard,
   type PromptDrift,
   replay,
-  type TurnEffects,
+  TurnEffects,
   TurnFeed,
+  type TurnTerms,
   unrunOf,
 } from "@stet/core/internal";
 import type { TestMessage } from "./messages.ts";
@@ -149,26 +150,20 @@ async function turn(
   if (last !== undefined && isClosing(last) && messages.length > 0) {
     throw new Error(`Expected the execution to be running, got one that ended with event ${last.id}, ${last.kind}`);
   }
-  const events: HistoryEvent[] = [];
   const at = Math.max(options.at ?? 1_000_000, (last?.at ?? 0) + 1_000);
-  const feed = new TurnFeed(execution, {
-    incoming: messages.map((message) => ({ message: addressed(message, execution), key: 0 })),
+  const terms: TurnTerms = {
     at,
-    encode: (event) => {
-      const text = JSON.stringify(event);
-      events.push(JSON.parse(text) as HistoryEvent);
-      return text;
-    },
     totalTimeoutMs: ({ options: recorded }) => recorded?.totalTimeoutMs,
-    nextVersion: (_name, asked) => asked ?? orchestration.version,
-    ...(unrun !== undefined && { unrun }),
-  });
+    nextVersion: (_execution, asked) => asked ?? orchestration.version,
+  };
+  const incoming = messages.map((message) => ({ message: addressed(message, execution), key: 0 }));
+  const feed = new TurnFeed(execution, terms, incoming, unrun);
   const course = new Course(execution, feed);
   const restore = installDeterminismGuard();
   await advance([course], hop).finally(restore);
   if (course.failure !== undefined) return blocked(state, history, course.failure);
   feed.finish(execution);
-  const recorded = feed.nextStart === undefined ? events : events.slice(0, -1);
+  const recorded = JSON.parse(JSON.stringify(feed.events)) as HistoryEvent[];
   return report(state, [...history, ...recorded], recorded, feed);
 }
 
@@ -186,22 +181,15 @@ function report(
     status: statusOf(closing),
     logs: [...state.logs],
     ...(closing !== undefined && { closing }),
-    ...(nextStart !== undefined && { next: nextStart.event }),
+    ...(nextStart !== undefined && { next: nextStart }),
   };
 }
 
 function blocked(state: Under, history: readonly HistoryEvent[], failure: StetError): TurnReport {
-  const { effects } = new TurnFeed(state.execution, {
-    incoming: [],
-    at: 0,
-    encode: () => "",
-    totalTimeoutMs: () => undefined,
-    nextVersion: () => "",
-  });
   return {
     ...common(state, history),
     events: [],
-    effects: reported(effects),
+    effects: reported(new TurnEffects()),
     status: "blocked",
     failure,
     logs: [...state.logs],
