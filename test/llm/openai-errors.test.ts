@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import test from "node:test";
 import { fromFailure, toFailure, type LlmErrorKind } from "@stet/core";
-import { ask, callOptions, completion, failure, saying, served, user, wired } from "./openai-harness.ts";
+import { ask, callOptions, failure, user } from "./asking.ts";
+import { completion, saying, served, wired } from "./openai-harness.ts";
 
 const key = "test-key-123456";
 

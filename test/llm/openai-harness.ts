@@ -4,14 +4,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
-import {
-  isStetError,
-  LlmError,
-  type LlmCallOptions,
-  type LlmProvider,
-  type LlmRequest,
-  type Payload,
-} from "@stet/core";
+import type { LlmProvider, Payload } from "@stet/core";
 import { openai, type OpenAiOptions } from "@stet/openai";
 
 /** A request as it left the provider. */
@@ -62,20 +55,6 @@ export async function served(
   return openai({ model: "gpt-4o", apiKey: "test-key-123456", baseURL: `http://127.0.0.1:${port}/v1`, ...options });
 }
 
-/** The text of a question, or all of it. */
-export function ask(llm: LlmProvider, question: string | LlmRequest, options: Partial<LlmCallOptions> = {}) {
-  const request = typeof question === "string" ? { messages: [user(question)] } : question;
-  return llm.complete(request, callOptions(options));
-}
-
-export function callOptions(options: Partial<LlmCallOptions> = {}): LlmCallOptions {
-  return { operation: "generate", signal: new AbortController().signal, idempotencyKey: "call-1", ...options };
-}
-
-export function user(content: string): LlmRequest["messages"][number] {
-  return { role: "user", content };
-}
-
 /** A whole answer, with what differs from the plainest one. */
 export function completion(
   message: Payload,
@@ -124,17 +103,6 @@ export function events(...pieces: readonly Payload[]): string {
 /** A whole stream. */
 export function streaming(...pieces: readonly Payload[]): Response {
   return new Response(`${events(...pieces)}data: [DONE]\n\n`, { headers: { "content-type": "text/event-stream" } });
-}
-
-/** The `LlmError` that `promise` fails with. */
-export async function failure(promise: Promise<unknown>): Promise<LlmError> {
-  const error: unknown = await promise.then(
-    () => assert.fail("Expected the call to fail, got an answer"),
-    (thrown: unknown) => thrown,
-  );
-  assert.ok(isStetError(error, "llm_failed"), `Expected an LlmError, got ${String(error)}`);
-  assert.ok(error instanceof LlmError);
-  return error;
 }
 
 function pieceOfNothing(): { [name: string]: Payload } {

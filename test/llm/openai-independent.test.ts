@@ -7,7 +7,7 @@ import test, { type TestContext } from "node:test";
 import { LLMock, type FixtureOpts } from "@copilotkit/aimock";
 import type { JsonSchema, LlmProvider } from "@stet/core";
 import { openai, type OpenAiOptions } from "@stet/openai";
-import { ask, callOptions, failure, user } from "./openai-harness.ts";
+import { ask, callOptions, failure, user } from "./asking.ts";
 
 const usage = { prompt_tokens: 21, completion_tokens: 5, total_tokens: 26 };
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { openai } from "@stet/openai";
-import { ask, saying } from "./openai-harness.ts";
+import { ask } from "./asking.ts";
+import { saying } from "./openai-harness.ts";
 
 test("openai() takes key and server from the environment", async (t) => {
   const { OPENAI_API_KEY, OPENAI_BASE_URL } = process.env;

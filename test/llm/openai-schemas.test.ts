@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { JsonSchema } from "@stet/core";
-import { ask, firstBody, saying, user, wired } from "./openai-harness.ts";
+import { ask, user } from "./asking.ts";
+import { firstBody, saying, wired } from "./openai-harness.ts";
 
 const closed: JsonSchema = {
   type: "object",

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import type { ServerResponse } from "node:http";
 import test from "node:test";
-import { ask, counted, events, failure, piece, served, streaming, user, wired } from "./openai-harness.ts";
+import { ask, failure, user } from "./asking.ts";
+import { counted, events, piece, served, streaming, wired } from "./openai-harness.ts";
 
 function collect(): { heard: string[]; onDelta: (text: string) => void } {
   const heard: string[] = [];

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { JsonSchema, LlmRequest } from "@stet/core";
-import { ask, callOptions, completion, failure, firstBody, saying, user, wired } from "./openai-harness.ts";
+import { ask, callOptions, failure, user } from "./asking.ts";
+import { completion, firstBody, saying, wired } from "./openai-harness.ts";
 
 const closed: JsonSchema = {
   type: "object",

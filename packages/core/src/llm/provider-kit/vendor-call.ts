@@ -44,13 +44,17 @@ export async function callVendor<T>(
           throw translated(thrown);
         }),
       async *pieces(stream) {
+        let ended = false;
         try {
           for await (const piece of stream) {
             limit.renew();
             yield piece;
           }
+          ended = true;
         } catch (thrown) {
           throw translated(thrown);
+        } finally {
+          if (!ended) limit.giveUp(); // whoever read the pieces stopped: so may the server
         }
         const verdict = limit.verdict(); // SDKs let an aborted stream just end
         if (verdict !== undefined) throw verdict;
@@ -67,6 +71,8 @@ interface TimeLimit {
   renew(): void;
   /** Why the wait ended, when it ended before the answer. */
   verdict(): LlmError | undefined;
+  /** Nobody reads on. */
+  giveUp(): void;
   /** The call is over. */
   end(): void;
 }
@@ -95,6 +101,7 @@ function timeLimit({ name, timeoutMs }: Vendor, caller: AbortSignal): TimeLimit 
       }
       return undefined;
     },
+    giveUp: () => controller.abort(),
     end: () => {
       clearTimeout(timer);
       caller.removeEventListener("abort", onAbort);

@@ -36,7 +36,13 @@ export interface SaidUsage {
 
 /** What some vendors cannot say on the wire. Its tests are left out. */
 export type Unsayable =
-  "refused" | "content_filter" | "cachedTokens" | "reasoningTokens" | "toolCallIds" | "cutToolCalls";
+  | "refused"
+  | "content_filter"
+  | "cachedTokens"
+  | "reasoningTokens"
+  | "toolCallIds"
+  | "brokenArguments"
+  | "brokenArgumentsStreamed";
 
 /** A vendor's way to be asked and to answer. */
 export interface LlmDialect {

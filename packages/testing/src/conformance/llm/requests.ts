@@ -1,6 +1,7 @@
 /** What is sent: every question letter by letter, as whom, under which key, and nothing that is not the vendor's business. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Payload } from "@stet/core";
 import { ask, type Chapter, listener, secrets, write } from "./bench.ts";
 import { type QuestionName, questions } from "./questions.ts";
 
@@ -24,6 +25,23 @@ export const requests: Chapter = (bench) => {
         assert.deepEqual(body, golden.body);
       });
     }
+
+    it("carries what only the vendor understands, which overrides nothing", async () => {
+      const { llm, received } = bench.saying({ text: ["ok"] });
+      const vendor = { x_setting: { deep: [1, null] }, model: "evil", messages: [], input: [] };
+
+      await ask(llm, { ...questions.plain, vendor });
+
+      const [{ path, body, text } = assert.fail("Expected a request, got none")] = received;
+      const settings = (all: Payload): Payload => {
+        const { messages: _messages, input: _input, ...rest } = all as { [name: string]: Payload };
+        return rest;
+      };
+      const plain = settings(dialect.golden.plain.body) as { [name: string]: Payload };
+      assert.equal(path, dialect.golden.plain.path);
+      assert.deepEqual(settings(body), { ...plain, x_setting: vendor.x_setting });
+      assert.match(text, /"Hi"/);
+    });
 
     it("carries the key and the headers that were given", async () => {
       const { llm, received } = bench.saying({ text: ["ok"] });

@@ -49,7 +49,7 @@ export const timeouts: Chapter = (bench) => {
           bench.openStream(response);
           await write(response, pieces.slice(0, at + 1));
         },
-        { timeoutMs: 150 },
+        { timeoutMs: 500 },
       );
 
       assert.equal((await failure(ask(llm, "Hi", { onDelta }))).kind, "timeout");
@@ -63,11 +63,11 @@ export const timeouts: Chapter = (bench) => {
           bench.openStream(response);
           for (const piece of bench.dialect.streamed({ text })) {
             await write(response, [piece]);
-            await new Promise((resolve) => setTimeout(resolve, 60));
+            await new Promise((resolve) => setTimeout(resolve, 80));
           }
           response.end();
         },
-        { timeoutMs: 400 },
+        { timeoutMs: 600 },
       );
 
       assert.equal((await ask(llm, "Hi", listener())).answer.text, text.join(""));

@@ -28,6 +28,7 @@ export const tools: Chapter = (bench) => {
   ] as const satisfies readonly (readonly [string, (words: Said) => Stage])[]) {
     describe(`tool calls, ${how}`, () => {
       const options = how === "streamed" ? listener() : {};
+      const brokenArguments = bench.cannotSay(how === "streamed" ? "brokenArgumentsStreamed" : "brokenArguments");
 
       it("are read with their arguments, and end the answer", async () => {
         const { llm } = stageOf(said);
@@ -64,7 +65,7 @@ export const tools: Chapter = (bench) => {
         assert.deepEqual([answer.text, answer.toolCalls?.length, finishReason], ["Let me look.", 2, "tool_calls"]);
       });
 
-      it("that were cut short are left out", { skip: bench.cannotSay("cutToolCalls") }, async () => {
+      it("that were cut short are left out", { skip: brokenArguments }, async () => {
         const { llm } = stageOf({
           toolCalls: [
             { id: "call_a", name: "now", arguments: "{}" },
@@ -78,7 +79,7 @@ export const tools: Chapter = (bench) => {
         assert.deepEqual([answer.toolCalls?.map(({ name }) => name), finishReason], [["now"], "length"]);
       });
 
-      it("with arguments that are no JSON are malformed", { skip: bench.cannotSay("cutToolCalls") }, async () => {
+      it("with arguments that are no JSON are malformed", { skip: brokenArguments }, async () => {
         const { llm } = stageOf({ toolCalls: [{ id: "call_a", name: "weather", arguments: '{"city":' }] });
 
         const error = await failure(ask(llm, request, options));

@@ -1,0 +1,2 @@
+/** The public names of `@stet/anthropic`. */
+export { anthropic, type AnthropicOptions } from "./anthropic.ts";
