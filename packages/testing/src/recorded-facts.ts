@@ -85,7 +85,7 @@ function withoutChance(event: HistoryEvent, instanceId: string): { id: number; s
   return kept;
 }
 
-const chance = ["fireAt", "timeoutAt", "attempts", "parent", "refines"] as const;
+const chance = ["fireAt", "timeoutAt", "attempts", "parent", "forkedFrom", "refines"] as const;
 type ChanceMember = (typeof chance)[number];
 
 /** The id of an instance as far as it was chosen by somebody. */
