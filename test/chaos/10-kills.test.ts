@@ -1,18 +1,21 @@
 /** Real processes on a real file, killed with SIGKILL at random: nothing is lost and nothing is recorded twice. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { startCrowd } from "./crowd.ts";
 import { killAgainAndAgain } from "./kill-run.ts";
+import { openSite } from "./site.ts";
+import { until } from "./until.ts";
 
 const seed = Number(process.env["STET_SEED"] ?? Date.now() % 1_000_000_000);
 
 for (const workers of [1, 2]) {
-  const of = workers === 1 ? "a worker" : "either of two workers on one file";
-  test(`${of} is killed fifty times with 200 instances under way (seed ${seed})`, async (t) => {
+  const victim = workers === 1 ? "a worker" : "either of two workers on one file";
+  test(`${victim} is killed fifty times in the middle of 200 instances (seed ${seed})`, async (t) => {
     const report = await killAgainAndAgain({ seed, instances: 200, kills: 50, workers });
 
-    t.diagnostic(JSON.stringify({ ...report, seed }));
+    t.diagnostic(JSON.stringify({ seed, ...report }));
     assert.ok(
-      report.runningAtKill.every((running) => running > 0),
+      report.underWayAtKill.every((count) => count > 0),
       "every kill found instances under way",
     );
     assert.ok(report.startedAgain > 50, "kills hit activities in the middle");
@@ -21,3 +24,22 @@ for (const workers of [1, 2]) {
     if (workers === 1) assert.ok(report.slowestResumeMs < 5_000, `${report.slowestResumeMs} ms until work went on`);
   });
 }
+
+test("a client sees a worker of another process come, and the next one after its death", async (t) => {
+  const { client, launch, close } = await openSite();
+  t.after(close);
+  const names = async () => (await client.stats()).workers.map(({ name, pid }) => [name, pid]);
+  await startCrowd(client, 1);
+  assert.deepEqual(await names(), []);
+  assert.deepEqual((await client.stats()).missingHandlers.orchestrations, ["main"]);
+
+  const first = launch("first");
+  await until("the first worker to be ready", first.isReady);
+  assert.deepEqual(await names(), [["first", first.pid]]);
+  assert.deepEqual((await client.stats()).missingHandlers.orchestrations, []);
+
+  await first.kill();
+  const second = launch("second");
+  await until("the second worker to be ready", second.isReady);
+  assert.deepEqual(await names(), [["second", second.pid]], "the dead one is buried");
+});

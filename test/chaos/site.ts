@@ -8,20 +8,25 @@ import { fileURLToPath } from "node:url";
 import { Client } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { build } from "esbuild";
+import type { Assignment, Order, Report } from "./worker-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A worker in a process of its own. */
 export interface WorkerProcess {
   readonly name: string;
-  readonly process: ChildProcess;
+  readonly pid: number;
   /** What it logged so far, one JSON line each. */
   readonly log: () => string;
+  /** What it said so far. */
+  readonly reports: () => readonly Report[];
   readonly isAlive: () => boolean;
   /** Whether it has said that it is at work. */
   readonly isReady: () => boolean;
+  readonly tell: (order: Order) => void;
+  readonly signal: (signal: "SIGSTOP" | "SIGCONT") => void;
   /** Ends it at once. It is gone when the promise resolves. */
-  kill(): Promise<void>;
+  readonly kill: () => Promise<void>;
 }
 
 /** See the head of the file. */
@@ -29,17 +34,18 @@ export interface Site {
   readonly folder: string;
   readonly store: string;
   readonly starts: string;
+  /** Opened by the test, on the same store. */
   readonly client: Client;
-  /** Starts a file of this folder with the store, the side file, a name and more. Does not wait until it works. */
-  launch(file: string, name: string, ...more: readonly string[]): WorkerProcess;
-  close(): Promise<void>;
+  /** Starts a worker, and does not wait until it works. `through` is a command that runs the command it is given. */
+  readonly launch: (name: string, assignment?: Partial<Assignment>, through?: readonly string[]) => WorkerProcess;
+  readonly close: () => Promise<void>;
 }
 
 /** Makes a {@link Site}. */
-export async function openSite(files: readonly string[]): Promise<Site> {
+export async function openSite(): Promise<Site> {
   const folder = mkdtempSync(join(tmpdir(), "stet-chaos-"));
   const [store, starts] = [join(folder, "store.db"), join(folder, "starts.txt")];
-  await bundle(files, join(folder, "code"));
+  const entry = await bundled("worker-process", join(folder, "code"));
   const client = await Client.connect({ storage: sqlite(store) });
   const workers: WorkerProcess[] = [];
   return {
@@ -47,9 +53,10 @@ export async function openSite(files: readonly string[]): Promise<Site> {
     store,
     starts,
     client,
-    launch(file, name, ...more) {
-      const entry = join(folder, "code", file.replace(/\.ts$/, ".mjs"));
-      const worker = started(name, spawn(process.execPath, [entry, store, starts, name, ...more]));
+    launch(name, assignment = {}, through = []) {
+      const told = JSON.stringify({ store, starts, name, ...assignment } satisfies Assignment);
+      const [command, ...more] = [...through, process.execPath, entry, told];
+      const worker = started(name, spawn(command, more, { stdio: ["ignore", "pipe", "pipe", "ipc"] }));
       workers.push(worker);
       return worker;
     },
@@ -61,35 +68,43 @@ export async function openSite(files: readonly string[]): Promise<Site> {
   };
 }
 
-function started(name: string, process: ChildProcess): WorkerProcess {
-  let log = "";
-  let ready = false;
-  process.stdout?.once("data", () => (ready = true));
-  process.stderr?.on("data", (chunk) => (log += String(chunk)));
-  const isAlive = () => process.exitCode === null && process.signalCode === null;
+function started(name: string, child: ChildProcess): WorkerProcess {
+  let [log, said] = ["", ""];
+  child.stderr?.on("data", (chunk) => (log += String(chunk)));
+  child.stdout?.on("data", (chunk) => (said += String(chunk)));
+  child.on("error", (error) => (log += String(error)));
+  const reports = () =>
+    said
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Report);
+  const isAlive = () => child.pid !== undefined && child.exitCode === null && child.signalCode === null;
   return {
     name,
-    process,
+    pid: child.pid ?? 0,
     log: () => log,
+    reports,
     isAlive,
-    isReady: () => ready,
+    isReady: () => said.includes('"at work"'),
+    tell: (order) => void child.send(order),
+    signal: (signal) => void child.kill(signal),
     async kill() {
       if (!isAlive()) return;
-      const gone = once(process, "exit");
-      process.kill("SIGKILL");
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
       await gone;
     },
   };
 }
 
-/** One file each, so that a process is at work in a fifth of a second: most of a kill is the start after it. */
-async function bundle(files: readonly string[], folder: string): Promise<void> {
+/** One file, so that a process is at work in a fifth of a second: most of a kill is the start after it. */
+async function bundled(name: string, folder: string): Promise<string> {
   mkdirSync(folder);
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const outfile = join(folder, `${name}.mjs`);
   await build({
-    entryPoints: files.map((file) => fileURLToPath(new URL(file, import.meta.url))),
-    outdir: folder,
-    outExtension: { ".js": ".mjs" },
+    entryPoints: [fileURLToPath(new URL(`${name}.ts`, import.meta.url))],
+    outfile,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -98,17 +113,5 @@ async function bundle(files: readonly string[], folder: string): Promise<void> {
     external: ["better-sqlite3"],
     sourcemap: "inline",
   });
-}
-
-/** Looks until a condition holds. The work is in other processes, so there is nothing to wait for but time. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  { withinMs = 60_000, everyMs = 10 } = {},
-): Promise<void> {
-  const giveUpAt = performance.now() + withinMs; // a loaded machine is slow, not wrong
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error(`Expected ${what} within ${withinMs} ms.`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
-  }
+  return outfile;
 }

@@ -1,24 +1,92 @@
-/** A worker on {@link mixedWork}, in a process of its own, until it is killed. */
+/**
+ * A worker on {@link mixedWork}, in a process of its own, until it is killed or its parent is gone. It says on standard
+ * output, one JSON line each, what a test cannot see from outside.
+ */
+import { subscribe } from "node:diagnostics_channel";
 import { appendFileSync } from "node:fs";
-import { Runtime } from "@stet/core";
+import { Runtime, type Clock, type OwnershipDiagnostic, type TurnDiagnostic } from "@stet/core";
 import { after, mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
+import { allEnded } from "./crowd.ts";
 import { mixedWork } from "./mixed-work.ts";
 import { startsLine } from "./starts.ts";
+import { until } from "./until.ts";
 
-const [, , store = "", starts = "", name = "", pauseMs = "10"] = process.argv;
+/** What it is told when it is started. */
+export interface Assignment {
+  readonly store: string;
+  readonly starts: string;
+  readonly name: string;
+  readonly pauseMs?: number;
+  /** Milliseconds by which its clock is off. It can be told another number later. */
+  readonly shiftMs?: number;
+  /** Says when all instances have ended, where nobody else can see the store. */
+  readonly saysEnd?: boolean;
+}
 
-const { orchestrations, activities } = mixedWork((ctx) => appendFileSync(starts, startsLine(ctx)), Number(pauseMs));
-const llm = mock().otherwise(({ messages }) =>
-  after(Number(pauseMs) * (0.5 + Math.random()), /^Say (\d+)/.exec(String(messages.at(-1)?.content))?.[1] ?? "nothing"),
-);
+/** What it can be told later. */
+export interface Order {
+  readonly shiftMs: number;
+}
 
-await Runtime.start({
-  storage: sqlite(store),
-  llm,
-  orchestrations,
-  activities,
-  workerName: name,
-  concurrency: { activities: 24, models: 4 },
-});
-process.stdout.write("at work\n");
+/** What it says. */
+export type Report =
+  | { readonly said: "at work" }
+  | { readonly said: "refused"; readonly instanceId: string }
+  | { readonly said: "ownership"; readonly change: OwnershipDiagnostic["change"]; readonly worker: string }
+  | { readonly said: "all ended" };
+
+const assignment = process.argv[2];
+if (assignment !== undefined) await work(JSON.parse(assignment) as Assignment);
+
+async function work({ store, starts, name, pauseMs = 10, shiftMs = 0, saysEnd = false }: Assignment): Promise<void> {
+  const clock = shiftedClock(shiftMs);
+  process.on("message", (order: Order) => (clock.shiftMs = order.shiftMs));
+  process.on("disconnect", () => process.exit());
+  subscribe("stet:turn", (message) => {
+    const { instanceId, outcome } = message as TurnDiagnostic;
+    if (outcome === "notOwner") say({ said: "refused", instanceId });
+  });
+  subscribe("stet:ownership", (message) => {
+    const { change, worker } = message as OwnershipDiagnostic;
+    say({ said: "ownership", change, worker });
+  });
+
+  const { orchestrations, activities } = mixedWork((ctx) => appendFileSync(starts, startsLine(ctx)), pauseMs);
+  const llm = mock().otherwise(({ messages }) => {
+    const asked = /^Say (\d+)/.exec(String(messages.at(-1)?.content));
+    return after(pauseMs * (0.5 + Math.random()), asked?.[1] ?? "nothing");
+  });
+  const runtime = await Runtime.start({
+    storage: sqlite(store),
+    llm,
+    orchestrations,
+    activities,
+    workerName: name,
+    concurrency: { activities: 24, models: 4 },
+    clock,
+  });
+  say({ said: "at work" });
+  if (!saysEnd) return;
+  const isOver = () => allEnded(runtime.client).catch(() => false); // the store may be in trouble
+  await until("all instances to end", isOver, { everyMs: 100, withinMs: Infinity });
+  say({ said: "all ended" });
+}
+
+function say(report: Report): void {
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+}
+
+/** The system's clock as far as time passes, and off by as much as it is told. */
+function shiftedClock(shiftMs: number): Clock & { shiftMs: number } {
+  return {
+    shiftMs,
+    now() {
+      return Date.now() + this.shiftMs;
+    },
+    setTimer(at, fire) {
+      const timer = setTimeout(fire, Math.max(0, at - this.now()));
+      return () => clearTimeout(timer);
+    },
+  };
+}
