@@ -50,7 +50,7 @@ export interface CrashReport {
   readonly runs: number;
   /** Processes that died in them. */
   readonly crashes: number;
-  /** Starts beyond the first of the same call in those runs, by activity. */
+  /** How often activities were started more than undisturbed in all those runs together. */
   readonly startedAgain: { readonly [activity: string]: number };
   /** Plans whose points a run did not come by: the scenario depends on something that differs from run to run. */
   readonly unreached: readonly (readonly string[])[];
@@ -93,7 +93,7 @@ export async function exploreCrashes<Result>(
   const exploration = new Exploration(world, options);
   const first = await exploration.run([]);
   const { points } = first;
-  await exploration.explore([], first);
+  await exploration.explore([], first); // a scenario that is not the same twice is told apart from a crash
   const { only, pairs = 0, seed = 1 } = options;
   const plans = only === undefined ? points.map((point) => [point]) : [only];
   const second: string[][] = [];
@@ -120,6 +120,7 @@ class Exploration<Result> {
   readonly #world: () => CrashWorld<Result>;
   readonly #check: (result: Result, undisturbed: Result) => void;
   readonly #timeoutMs: number;
+  #undisturbedStarts: ReadonlyMap<string, number> = new Map();
   readonly #startedAgain = new Map<string, number>();
   readonly #unreached: (readonly string[])[] = [];
   #runs = 0;
@@ -177,7 +178,8 @@ class Exploration<Result> {
       const outcome = await Promise.race([stopped, this.#play(running, scenario, points)]);
       await Promise.race([stopped, running.close()]);
       assertSound(outcome.recorded, ledger);
-      if (plan.length > 0) this.#count(plan, points.crashes, ledger);
+      if (plan.length > 0) this.#count(plan, points.crashes, ledger.startsByActivity);
+      else this.#undisturbedStarts = ledger.startsByActivity;
       return outcome;
     } catch (error) {
       await env?.crash().catch(() => undefined); // what happened first is what there is to say
@@ -202,12 +204,13 @@ class Exploration<Result> {
     return { result, recorded, leftOver: { messages, work }, points: come };
   }
 
-  #count(plan: readonly string[], crashes: number, { starts }: StartLedger): void {
+  #count(plan: readonly string[], crashes: number, starts: ReadonlyMap<string, number>): void {
     this.#runs++;
     this.#crashes += crashes;
     if (crashes < plan.length) this.#unreached.push(plan);
-    for (const { activity, times } of starts.values()) {
-      if (times > 1) this.#startedAgain.set(activity, (this.#startedAgain.get(activity) ?? 0) + times - 1);
+    for (const [activity, times] of starts) {
+      const more = times - (this.#undisturbedStarts.get(activity) ?? 0);
+      if (more > 0) this.#startedAgain.set(activity, (this.#startedAgain.get(activity) ?? 0) + more);
     }
   }
 }

@@ -6,7 +6,7 @@
  * A point has a name that tells it from all others of the same life of the process, such as `after commitTurns #3`. Runs
  * of the same scenario come by the same points in the same order, because time and chance are the test's.
  */
-import type { AnyActivity, LlmProvider, LlmResponse, LlmTable, StorageProvider } from "@stet/core";
+import type { AnyActivity, LlmCallOptions, LlmProvider, LlmTable, StorageProvider } from "@stet/core";
 import { intercepted, type StorageVerb } from "./intercepted-storage.ts";
 import type { StartLedger } from "./start-ledger.ts";
 
@@ -25,6 +25,8 @@ const verbs: ReadonlySet<PropertyKey> = new Set<StorageVerb>([
   "sendMessages",
 ]);
 
+type ModelCall = Pick<LlmCallOptions, "operation" | "idempotencyKey">;
+
 const never = new Promise<never>(() => undefined);
 
 /** One life of the process: what it comes by, and whether it is over. */
@@ -40,7 +42,7 @@ export class CrashPoints {
   crashes = 0;
   readonly #plan: readonly string[];
   readonly #die: () => void;
-  readonly #answers = new Map<string, LlmResponse>();
+  readonly #answers = new Map<string, unknown>();
   #life: Life | undefined;
 
   /**
@@ -110,25 +112,29 @@ export class CrashPoints {
   }
 
   #model(model: LlmProvider): LlmProvider {
-    const complete: LlmProvider["complete"] = async (request, options) => {
-      const life = this.#life;
-      const what = `model ${options.operation}`;
-      if (this.#dies(life, "before", what)) return never;
-      try {
-        const answer = this.#answers.get(options.idempotencyKey) ?? (await model.complete(request, options));
-        this.#answers.set(options.idempotencyKey, answer);
-        return answer;
-      } finally {
-        if (this.#dies(life, "after", what)) await never;
-      }
-    };
     return new Proxy(model, {
-      get(target, name) {
-        if (name === "complete") return complete;
+      get: (target, name) => {
         const member: unknown = Reflect.get(target, name);
-        return typeof member === "function" ? (member.bind(target) as unknown) : member;
+        if (typeof member !== "function") return member;
+        const invoke: unknown = member.bind(target);
+        if (name !== "complete" && name !== "embed") return invoke;
+        const ask = invoke as (question: unknown, options: ModelCall) => Promise<unknown>;
+        return (question: unknown, options: ModelCall) => this.#ask(options, () => ask(question, options));
       },
     });
+  }
+
+  async #ask({ operation, idempotencyKey }: ModelCall, ask: () => Promise<unknown>): Promise<unknown> {
+    const life = this.#life;
+    const what = `model ${operation}`;
+    if (this.#dies(life, "before", what)) return never;
+    try {
+      const answer = this.#answers.get(idempotencyKey) ?? (await ask());
+      this.#answers.set(idempotencyKey, answer);
+      return answer;
+    } finally {
+      if (this.#dies(life, "after", what)) await never;
+    }
   }
 
   /** Whether the process is dead, here or already. */

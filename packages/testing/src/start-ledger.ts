@@ -43,10 +43,17 @@ export class StartLedger {
     }
   }
 
-  /** How often the calls of each activity were started, by idempotency key. */
+  /** How often each call was started, by idempotency key. */
   get starts(): ReadonlyMap<string, { readonly activity: string; readonly times: number }> {
     return new Map(
       [...this.#starts].map(([key, starts]) => [key, { activity: starts[0]?.activity ?? "", times: starts.length }]),
     );
+  }
+
+  /** How often each activity was started. */
+  get startsByActivity(): ReadonlyMap<string, number> {
+    const totals = new Map<string, number>();
+    for (const { activity, times } of this.starts.values()) totals.set(activity, (totals.get(activity) ?? 0) + times);
+    return totals;
   }
 }
