@@ -17,6 +17,9 @@ import {
 /** Executions of each instance, one after the other by continue-as-new. */
 export const executions = 2;
 
+/** Those of the activities that are retried when they fail. */
+export const retried: ReadonlySet<string> = new Set(["flaky", "tell"]);
+
 /** What an instance carries from one execution to the next. */
 export interface Task {
   readonly n: number;
@@ -48,22 +51,19 @@ export function mixedWork(witness: Witness = () => {}, pauseMs = 10): MixedWork 
     await work(ctx);
     return n + 1;
   });
-  const flaky = activity(
-    "flaky",
-    { retry: { maxAttempts: 30, initialInterval: 2 * pauseMs, maxInterval: 4 * pauseMs } },
-    async (ctx, n: number) => {
-      ctx.heartbeat({ attempt: ctx.attempt });
-      await work(ctx);
-      if (ctx.attempt === 1) throw new Error("not yet");
-      return n + 2;
-    },
-  );
+  const retry = { maxAttempts: 30, initialInterval: 2 * pauseMs, maxInterval: 500 };
+  const flaky = activity("flaky", { retry }, async (ctx, n: number) => {
+    ctx.heartbeat({ attempt: ctx.attempt });
+    await work(ctx);
+    if (ctx.attempt === 1) throw new Error("not yet");
+    return n + 2;
+  });
   const pay = activity("pay", { effect: "irreversible" }, work);
   const fetchText = activity("fetchText", async (ctx, n: number) => {
     await work(ctx);
     return longText(n);
   });
-  const tell = activity("tell", async (ctx, instanceId: string) => {
+  const tell = activity("tell", { retry }, async (ctx, instanceId: string) => {
     await work(ctx);
     await ctx.client.instance(instanceId).raiseEvent("told", ctx.execution, { idempotencyKey: ctx.idempotencyKey });
   });

@@ -13,6 +13,7 @@ const reasons: ReadonlyMap<string, string> = new Map([
   ["SQLITE_CANTOPEN", "it cannot be opened"],
   ["SQLITE_BUSY", "another process holds its lock"],
   ["SQLITE_FULL", "the disk is full"],
+  ["SQLITE_IOERR", "the disk cannot be read or written"],
 ]);
 
 /** The error code of SQLite, where `error` has one. Extended codes begin with the plain ones. */
@@ -33,7 +34,7 @@ export function toStorageError(error: unknown, path: string): Error {
   const plain = code?.split("_", 2).join("_") ?? "";
   const text = error instanceof Error ? error.message : String(error);
   const reason = reasons.get(plain);
-  const message = reason === undefined ? text : `${reason} (${text})`;
+  const message = reason === undefined ? text : `${reason} (${text}, ${code})`;
   return new StorageError(`SQLite store ${path}: ${message}`, code !== undefined && passing.test(code), {
     cause: error,
     ...(code !== undefined && { details: { code } }),

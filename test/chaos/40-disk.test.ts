@@ -1,0 +1,119 @@
+/** Real disks in trouble: full, taken away, exchanged, and read by somebody who does not let go. */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { closeSync, cpSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import Sqlite from "better-sqlite3";
+import { Client } from "@stet/core";
+import { sqlite } from "@stet/sqlite";
+import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
+import { openSite, type Site, type WorkerProcess } from "./site.ts";
+import { assertSound, type Findings } from "./soundness.ts";
+import { readStarts } from "./starts.ts";
+import { until } from "./until.ts";
+
+/** A site with instances that have all they wait for. */
+async function crowdedSite(t: TestContext, instances: number): Promise<Site> {
+  const site = await openSite();
+  t.after(site.close);
+  await startCrowd(site.client, instances);
+  await poke(site.client, pokesFor(instances));
+  return site;
+}
+
+/** Until all has ended, and is sound. */
+async function soundEnd({ client, store, starts }: Site, instances: number): Promise<Findings> {
+  await until("all instances to end", () => allEnded(client), { everyMs: 50 });
+  return assertSound({ client, store, starts, instances });
+}
+
+/** Until activities of a worker run. */
+async function atWork({ starts }: Site, count = 30): Promise<void> {
+  await until("activities to start", () => readStarts(starts).length >= count);
+}
+
+const mayLimit = runs("prlimit", "--version");
+const mayMount = runs("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", tmpdir());
+
+/** Whether a command is there and may do what it is asked for. */
+function runs(command: string, ...more: readonly string[]): boolean {
+  return spawnSync(command, more).status === 0;
+}
+
+test(
+  "files that cannot grow in the middle fail nothing, and what was found meanwhile is recorded when they can again",
+  { skip: mayLimit ? false : "needs prlimit of util-linux" },
+  async (t) => {
+    const instances = 30;
+    const site = await crowdedSite(t, instances);
+    const worker = site.launch("worker");
+    await atWork(site);
+
+    const limitFiles = (bytes: string) => execFileSync("prlimit", [`--pid=${worker.pid}`, `--fsize=${bytes}:`]);
+    limitFiles(String(512 * 1024)); // the soft limit, which may be raised again
+    await until("a commit to fail", () => worker.log().includes("The store failed to commit turns; trying again"));
+    await sleep(3_000);
+    const { instances: by, blocked } = await site.client.stats();
+    assert.deepEqual([by.failed, blocked], [0, 0]);
+    assert.ok(by.running > 0, "it happened in the middle");
+    assert.match(worker.log(), /store\.db: the disk cannot be read or written \(disk I\/O error, SQLITE_IOERR_WRITE\)/);
+    assert.ok(worker.isAlive(), worker.log());
+    limitFiles("unlimited");
+
+    const { startedAgain, unknownOutcomes } = await soundEnd(site, instances);
+    assert.deepEqual([startedAgain, unknownOutcomes], [0, 0], "no result was lost, so nothing was done twice");
+  },
+);
+
+test(
+  "a disk that is full in the middle fails nothing, and what was found meanwhile is recorded when there is room again",
+  { skip: mayMount ? false : "needs leave to mount a disk of its own" },
+  async (t) => {
+    const instances = 30;
+    const { folder, starts, launch } = await crowdedSite(t, instances);
+    const disk = join(folder, "disk");
+    mkdirSync(disk);
+    new Sqlite(join(folder, "store.db")).exec(`VACUUM INTO '${join(folder, "start.db")}'`).close();
+    const script = `mount -t tmpfs -o size=16m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
+    const mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, disk];
+    const worker = launch("worker", { store: join(disk, "store.db"), saysEnd: true }, mounted);
+    await until("activities to start", () => readStarts(starts).length > 30);
+
+    const seen = `/proc/${worker.pid}/root${disk}`; // the disk is there for the worker only
+    fill(`${seen}/filler`);
+    await until("the disk to be full", () => worker.log().includes("the disk is full"));
+    await sleep(3_000);
+    assert.ok(worker.isAlive(), worker.log());
+    assert.ok(!hasEnded(worker), "it happened in the middle");
+    rmSync(`${seen}/filler`);
+
+    await until("all instances to end", () => hasEnded(worker));
+    for (const end of ["", "-wal"]) cpSync(`${seen}/store.db${end}`, join(folder, `end.db${end}`));
+    await worker.kill();
+    const store = join(folder, "end.db");
+    const atEnd = await Client.connect({ storage: sqlite(store) });
+    t.after(() => atEnd.close());
+    const { startedAgain, unknownOutcomes } = await assertSound({ client: atEnd, store, starts, instances });
+    assert.deepEqual([startedAgain, unknownOutcomes], [0, 0], "no result was lost, so nothing was done twice");
+  },
+);
+
+/** Writes until nothing more can be written. */
+function fill(file: string): void {
+  const filler = openSync(file, "w");
+  for (let size = 1 << 20; size > 0; size >>= 1) {
+    try {
+      for (;;) writeSync(filler, Buffer.alloc(size));
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, "ENOSPC");
+    }
+  }
+  closeSync(filler);
+}
+
+function hasEnded({ reports }: WorkerProcess): boolean {
+  return reports().some(({ said }) => said === "all ended");
+}
