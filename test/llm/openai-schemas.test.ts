@@ -126,3 +126,24 @@ for (const text of ["not JSON", '{"other":1}', '{"answer":[1', "[1]", ""]) {
     assert.equal(answer.text, text);
   });
 }
+
+test("a server that takes no schemas is asked in words, and its answer is taken as it is", async () => {
+  const { llm, sent } = wired(() => saying('["x"]'), { structuredOutput: false });
+
+  const { answer } = await ask(llm, {
+    messages: [{ role: "system", content: "Be brief." }, user("?")],
+    format: { name: "words", schema: { type: "array" } },
+  });
+
+  assert.deepEqual([answer.text, llm.capabilities.structuredOutput], ['["x"]', false]);
+  const { messages, response_format } = firstBody(sent) as {
+    messages: { role: string; content: string }[];
+    response_format?: unknown;
+  };
+  assert.equal(response_format, undefined);
+  assert.deepEqual(
+    messages.map(({ role }) => role),
+    ["system", "system", "user"],
+  );
+  assert.match(messages[1]?.content ?? "", /satisfies this JSON Schema.*\n\{"type":"array"\}$/);
+});

@@ -1,2 +1,4 @@
 /** The public names of `@stet/openai`. */
-export { openai, type OpenAiApi, type OpenAiOptions } from "./openai.ts";
+export { azureOpenai, type AzureOpenAiOptions } from "./azure-openai.ts";
+export { openai, type OpenAiOptions } from "./openai.ts";
+export type { OpenAiApi } from "./api.ts";

@@ -2,13 +2,8 @@
 import { ConfigurationError, type Duration, type LlmProvider } from "@stet/core";
 import { durationMs, redactor, serverAddress } from "@stet/core/provider-kit";
 import { OpenAI } from "openai";
-import { chatCompletions } from "./chat-completions.ts";
-import type { Dialect } from "./dialect.ts";
-import { providerOf } from "./provider.ts";
-import { responses } from "./responses.ts";
-
-/** A way to ask OpenAI: chat completions or responses. */
-export type OpenAiApi = "chat" | "responses";
+import { dialectOf, type OpenAiApi } from "./api.ts";
+import { clientOptions, providerOf } from "./provider.ts";
 
 /** Which model, where, and as whom. */
 export interface OpenAiOptions {
@@ -72,18 +67,13 @@ export function openai(options: OpenAiOptions): LlmProvider {
     "baseURL of openai()",
   );
   const apiKey = keyOf(options, baseURL);
-  const { organization, headers = {}, fetch, timeout = "10m" } = options;
+  const { organization, headers = {}, timeout = "10m" } = options;
   const timeoutMs = durationMs(timeout, "timeout of openai()");
   const client = new OpenAI({
+    ...clientOptions(options, timeoutMs),
     apiKey,
-    adminAPIKey: null,
     baseURL,
-    maxRetries: 0,
-    timeout: timeoutMs,
-    logLevel: "off",
-    defaultHeaders: headers,
     ...(organization !== undefined && { organization }),
-    ...(fetch !== undefined && { fetch }),
   });
   return providerOf({
     name: "openai",
@@ -97,13 +87,6 @@ export function openai(options: OpenAiOptions): LlmProvider {
     timeoutMs,
     redact: redactor([apiKey, ...Object.values(headers)]),
   });
-}
-
-/** @throws ConfigurationError when there is no such way to ask. */
-export function dialectOf(api: OpenAiApi, option: string): Dialect {
-  if (api === "chat") return chatCompletions;
-  if (api === "responses") return responses;
-  throw new ConfigurationError(`Expected the ${option} to be "chat" or "responses", got ${JSON.stringify(api)}`);
 }
 
 const openAiServer = "https://api.openai.com/v1";

@@ -22,10 +22,31 @@ import {
   type Vendor,
   withFormatInWords,
 } from "@stet/core/provider-kit";
-import type { OpenAI } from "openai";
+import type { ClientOptions, OpenAI } from "openai";
 import type { CallSettings, Dialect } from "./dialect.ts";
 import { fromEmbeddings } from "./from-embeddings.ts";
 import { errorInside, toLlmError } from "./to-llm-error.ts";
+
+/** What both factories let be chosen about requests. */
+export interface RequestOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly fetch?: typeof globalThis.fetch;
+}
+
+/** How a client of the SDK is set up, whoever it asks. */
+export function clientOptions(
+  { headers = {}, fetch }: RequestOptions,
+  timeoutMs: number,
+): Omit<ClientOptions, "provider"> {
+  return {
+    adminAPIKey: null,
+    maxRetries: 0,
+    timeout: timeoutMs,
+    logLevel: "off",
+    defaultHeaders: headers,
+    ...(fetch !== undefined && { fetch }),
+  };
+}
 
 /** What the two factories decide. */
 export interface ProviderSetup {
@@ -64,12 +85,13 @@ class OpenAiProvider implements LlmProvider {
   }
 
   async complete(asked: LlmRequest, options: LlmCallOptions): Promise<LlmResponse> {
-    const { client, dialect, wireModel, structuredOutput } = this.#setup;
-    const model = asked.model ?? wireModel;
+    const { client, dialect, model: kind, wireModel, structuredOutput } = this.#setup;
+    const name = asked.model ?? wireModel;
+    const model = { name, kind: asked.model ?? kind };
     const request = structuredOutput ? asked : withFormatInWords(asked);
     const enveloped = request.format !== undefined && needsEnvelope(request.format.schema);
     const understood = (heard: Heard): LlmResponse =>
-      toResponse(enveloped ? { ...heard, text: outOfEnvelope(heard.text) } : heard, asked, model);
+      toResponse(enveloped ? { ...heard, text: outOfEnvelope(heard.text) } : heard, asked, name);
     const { onDelta } = options;
     return callVendor(this.#vendor, options.signal, async (call) => {
       const settings = settingsOf(call.signal, options);

@@ -6,15 +6,16 @@ import type {
   ChatCompletionMessageParam,
   ChatCompletionToolChoiceOption,
 } from "openai/resources/chat/completions";
+import type { AskedModel } from "./dialect.ts";
 import { answeredCall } from "./to-response-body.ts";
 import { toFormat, toFunction } from "./to-schemas.ts";
 
 /** The body, without what streaming adds to it. */
-export function toChatCompletion(request: LlmRequest, model: string): ChatCompletionCreateParamsNonStreaming {
+export function toChatCompletion(request: LlmRequest, model: AskedModel): ChatCompletionCreateParamsNonStreaming {
   const { messages, format, tools = [], toolChoice, temperature, maxTokens, vendor } = request;
   return {
     ...vendor,
-    model,
+    model: model.name,
     messages: messages.map(toMessage),
     ...(format !== undefined && {
       response_format: { type: "json_schema" as const, json_schema: toFormat(format) },
@@ -25,7 +26,7 @@ export function toChatCompletion(request: LlmRequest, model: string): ChatComple
     ...(tools.length > 0 && toolChoice !== undefined && { tool_choice: toToolChoice(toolChoice) }),
     ...(temperature !== undefined && { temperature }),
     ...(maxTokens !== undefined &&
-      (countsReasoning(model) ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens })),
+      (countsReasoning(model.kind) ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens })),
   };
 }
 

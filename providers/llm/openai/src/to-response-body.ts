@@ -2,14 +2,15 @@
 import { LlmError, type LlmMessage, type LlmRequest } from "@stet/core";
 import { wireName } from "@stet/core/provider-kit";
 import type { ResponseCreateParamsNonStreaming, ResponseInputItem } from "openai/resources/responses/responses";
+import type { AskedModel } from "./dialect.ts";
 import { toFormat, toFunction } from "./to-schemas.ts";
 
 /** The body, without what streaming adds to it. */
-export function toResponseBody(request: LlmRequest, model: string): ResponseCreateParamsNonStreaming {
+export function toResponseBody(request: LlmRequest, model: AskedModel): ResponseCreateParamsNonStreaming {
   const { messages, format, tools = [], toolChoice, temperature, maxTokens, vendor } = request;
   return {
     ...vendor,
-    model,
+    model: model.name,
     input: messages.flatMap(toItems),
     store: false,
     ...(format !== undefined && { text: { format: { type: "json_schema" as const, ...toFormat(format) } } }),

@@ -59,12 +59,12 @@ export function errorAnswer(vendor: string, answer: ErrorAnswer, redact: Redact)
 
 /** There was no whole answer: a lost connection, an impatient `fetch`, a body that is no JSON. */
 export function noAnswer(vendor: string, thrown: unknown, redact: Redact, timedOut = false): LlmError {
-  if (thrown instanceof LlmError) return thrown;
-  if (thrown instanceof SyntaxError) {
+  const reason = innermost(thrown);
+  if (reason instanceof LlmError) return reason; // thrown by a `fetch` or a source of keys of ours
+  if (reason instanceof SyntaxError) {
     // Its message quotes a piece of the body, which may be a piece of a secret.
     return new LlmError("malformed", `Expected ${vendor} to answer with JSON, got a text that is none`);
   }
-  const reason = innermost(thrown);
   return new LlmError(
     timedOut || isTimeoutCode(textOf(reason, "code")) ? "timeout" : "connection",
     `Expected an answer from ${vendor}, got no whole one: ${shortened(redact(describe(reason)))}`,
@@ -74,7 +74,7 @@ export function noAnswer(vendor: string, thrown: unknown, redact: Redact, timedO
 /** `fetch failed` says nothing; what caused it does. */
 function innermost(thrown: unknown): unknown {
   let error = thrown;
-  for (let depth = 0; depth < 5; depth++) {
+  for (let depth = 0; depth < 5 && !(error instanceof LlmError); depth++) {
     const cause = member(error, "cause");
     if (cause === undefined || cause === null) break;
     error = cause;

@@ -5,7 +5,8 @@ import { describe, it } from "node:test";
 import { ask, type Chapter, failure, listener, write } from "./bench.ts";
 
 export const timeouts: Chapter = (bench) => {
-  describe("timeouts", () => {
+  // Side by side, because some of them wait long enough for a machine that is busy.
+  describe("timeouts", { concurrency: true }, () => {
     it("headers that do not come in time are a timeout, whole and streamed", async () => {
       const { llm } = bench.stage(() => undefined, { timeoutMs: 60 });
 
@@ -49,7 +50,7 @@ export const timeouts: Chapter = (bench) => {
           bench.openStream(response);
           await write(response, pieces.slice(0, at + 1));
         },
-        { timeoutMs: 500 },
+        { timeoutMs: 1500 },
       );
 
       assert.equal((await failure(ask(llm, "Hi", { onDelta }))).kind, "timeout");
@@ -63,11 +64,11 @@ export const timeouts: Chapter = (bench) => {
           bench.openStream(response);
           for (const piece of bench.dialect.streamed({ text })) {
             await write(response, [piece]);
-            await new Promise((resolve) => setTimeout(resolve, 80));
+            await new Promise((resolve) => setTimeout(resolve, 200));
           }
           response.end();
         },
-        { timeoutMs: 600 },
+        { timeoutMs: 1500 },
       );
 
       assert.equal((await ask(llm, "Hi", listener())).answer.text, text.join(""));
