@@ -20,6 +20,7 @@ import { assertForkOptions, type ForkOptions, forkedTree } from "./fork.ts";
 import { type ClientMeans, Handle, stateOf, unknown } from "./handle.ts";
 import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./instance-handle.ts";
 import { InstanceWatcher } from "./instance-watcher.ts";
+import { summaryOf, type UsageRow, type UsageSummary } from "./llm/usage.ts";
 import type { StartMessage } from "./messages.ts";
 import { assertLabels } from "./orchestration-context.ts";
 import { assertChoice, assertOptions, type NamesOf } from "./options.ts";
@@ -32,6 +33,7 @@ import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from 
 import { systemClock } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
 import { defaultPayloadLimit, toPayload } from "./to-payload.ts";
+import { usageOf } from "./usage-report.ts";
 
 /**
  * A page of instances, newest first. Later writes move no instance to another page. It may hold fewer than `limit`
@@ -54,6 +56,13 @@ export interface PendingWait {
   readonly details?: Payload;
   readonly since: number;
   readonly timeoutAt?: number;
+}
+
+/** What an instance has used of models. */
+export interface InstanceUsage {
+  readonly instance: UsageSummary;
+  /** The instance and all that it started. */
+  readonly tree: UsageSummary;
 }
 
 /** Numbers about the whole store. */
@@ -198,6 +207,44 @@ export class Client implements OrchestrationClient {
     };
   }
 
+  /**
+   * What an instance has used of models, alone and with all that it started: tokens and money, by model and by the label
+   * of the calls. Read from its history, in all its executions; a call that is under way is not in it yet.
+   *
+   * @example
+   * ```ts
+   * const { tree } = await client.usage("ticket-T-17");
+   * console.log(tree.usd, tree.unpriced, tree.byLabel["summary"]?.outputTokens);
+   * ```
+   * @throws InstanceError (`instance_not_found`)
+   */
+  async usage(instanceId: string): Promise<InstanceUsage> {
+    const records = await this.#storage.admin.getTree(instanceId);
+    if (records.length === 0) throw unknown(instanceId);
+    const rows = await Promise.all(records.map((record) => usageOf(record, this.#storage.admin)));
+    return { instance: summaryOf(rows[0] ?? []), tree: summaryOf(rows.flat()) };
+  }
+
+  /** {@link Client.usage} in sum over all instances that are found so, each with all that it started, counted once. */
+  async totalUsage(options: Omit<ListOptions, "limit" | "cursor"> = {}): Promise<UsageSummary> {
+    const { admin } = this.#storage;
+    const counted = new Set<string>();
+    const rows: UsageRow[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.list({ ...options, limit: 1000, ...(cursor !== undefined && { cursor }) });
+      for (const { instanceId } of page.instances) {
+        const records = counted.has(instanceId) ? [] : await admin.getTree(instanceId);
+        for (const record of records.filter((found) => !counted.has(found.instanceId))) {
+          counted.add(record.instanceId);
+          rows.push(...(await usageOf(record, admin)));
+        }
+      }
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return summaryOf(rows);
+  }
+
   /** Lets a blocked instance be tried again, by any worker. Answers whether it was blocked. */
   async resume(instanceId: string): Promise<boolean> {
     const [record] = await this.#storage.admin.getInstances([instanceId]);
@@ -213,8 +260,11 @@ export class Client implements OrchestrationClient {
    */
   async retry(instanceId: string): Promise<void> {
     const { codec, clock } = this.#means;
+    const { admin } = this.#storage;
     const handle = this.instance(instanceId);
     const { name, customStatus } = await handle.status();
+    const [record] = await admin.getInstances([instanceId]);
+    const usage = record === undefined ? [] : await usageOf(record, admin);
     const state = Object.entries(await handle.state()).map(([key, value]) => ({ key, value }));
     const [first] = await handle.history();
     const { input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
@@ -228,8 +278,9 @@ export class Client implements OrchestrationClient {
       ...(input !== undefined && { input }),
       ...(labels !== undefined && { labels }),
       ...(Object.keys(carried).length > 0 && { carried }),
+      ...(usage.length > 0 && { usage }),
     };
-    const outcome = await this.#storage.admin.restart({
+    const outcome = await admin.restart({
       instanceId,
       body: codec.encode(start, instanceId),
       at: clock.now(),

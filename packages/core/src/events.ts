@@ -13,6 +13,7 @@
  */
 import type { Failure } from "./errors.ts";
 import type { LlmAnswer, LlmFinishReason, LlmRequest, LlmUsage } from "./llm/conversation.ts";
+import type { UsageRow } from "./llm/usage.ts";
 import type { Payload } from "./payload.ts";
 
 /** Version of the event vocabulary, written on the first event of an execution. */
@@ -144,6 +145,8 @@ export interface OrchestrationStarted {
   readonly labels?: Labels;
   readonly carried?: Carried;
   readonly forkedFrom?: ForkOrigin;
+  /** What the executions before this one have used of models. */
+  readonly usage?: readonly UsageRow[];
 }
 
 /** Somebody asked the instance to stop. All that is pending rejects with `CancelledError`. */

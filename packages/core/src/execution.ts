@@ -42,7 +42,7 @@ import { answers, callSite, cancellationOf, Operation } from "./operation.ts";
 import { orchestrationContext } from "./orchestration-context.ts";
 import { copyOfJson, type Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
-import { RecentFacts } from "./recent-facts.ts";
+import { Recollection } from "./recollection.ts";
 import type { Answer, AskingKind, Question, Recorder, Verdict } from "./recorder.ts";
 import { check } from "./schema.ts";
 import { toPayload } from "./to-payload.ts";
@@ -86,7 +86,7 @@ export class Execution implements Recorder {
   readonly execution: number;
   readonly rootId: string;
   readonly state: Map<string, Payload> = new Map();
-  readonly recent: RecentFacts = new RecentFacts();
+  readonly past: Recollection = new Recollection();
 
   /** The start, once it is delivered: who the parent is, what was carried. */
   started: (Recorded & OrchestrationStarted) | undefined;
@@ -148,7 +148,7 @@ export class Execution implements Recorder {
     this.#drawn = 0;
     this.#requestsSinceDelivery = 0;
     this.#open = true;
-    this.recent.add(event, "source" in event ? this.pending.get(event.source)?.body : undefined);
+    this.past.add(event, "source" in event ? this.pending.get(event.source)?.body : undefined);
     switch (event.kind) {
       case "OrchestrationStarted":
         return this.#begin(event);

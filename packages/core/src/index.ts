@@ -44,7 +44,7 @@ export type { Schema, SchemaIssue, SchemaVerdict } from "./schema.ts";
 // Services
 export { Runtime, type ShutdownOptions } from "./runtime.ts";
 export type { RuntimeOptions } from "./runtime-options.ts";
-export { Client, type ClientStats, type InstancePage, type PendingWait } from "./client.ts";
+export { Client, type ClientStats, type InstancePage, type InstanceUsage, type PendingWait } from "./client.ts";
 export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.ts";
 export type { Capsule } from "./capsule.ts";
 export type { ForkOptions } from "./fork.ts";
@@ -59,6 +59,8 @@ export type {
   WaitingFor,
 } from "./instance-handle.ts";
 export type { LlmTable } from "./llm/model-table.ts";
+export { packagedPrices, type PricedCall, type Prices } from "./llm/prices.ts";
+export type { UsageRow, UsageSummary, UsageTotals } from "./llm/usage.ts";
 export { aesGcm, type AesGcmOptions } from "./aes-gcm.ts";
 
 // Telemetry

@@ -15,6 +15,7 @@ import type {
   OrchestrationTerminated,
   ParentLink,
 } from "./events.ts";
+import type { UsageRow } from "./llm/usage.ts";
 import type { Payload } from "./payload.ts";
 
 /** Asks for a new instance. */
@@ -28,6 +29,8 @@ export interface StartMessage {
   readonly labels?: Labels;
   /** What an instance that is run again keeps. */
   readonly carried?: Carried;
+  /** What it has used of models so far. */
+  readonly usage?: readonly UsageRow[];
 }
 
 /** An answer to a request of one particular execution; a later execution drops it. */

@@ -14,7 +14,7 @@ import type {
 } from "./events.ts";
 import type { Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
-import type { RecentFacts } from "./recent-facts.ts";
+import type { Recollection } from "./recollection.ts";
 
 /** A request that something outside will answer. */
 export interface Question<Value> {
@@ -60,8 +60,8 @@ export interface Recorder {
   verdictOn(eventId: number): Verdict | undefined;
   /** The value of the state, by key, in order. */
   readonly state: ReadonlyMap<string, Payload>;
-  /** What came to the code lately. */
-  readonly recent: RecentFacts;
+  /** What came to the code before. */
+  readonly past: Recollection;
   /** 64 bits that depend only on the identity, the execution, the event delivered last and how many were drawn since. */
   drawBits(): bigint;
   /** A number for the next child of this execution. */

@@ -5,6 +5,7 @@ import type { AnyActivity, AnyOrchestration } from "./context.ts";
 import { assertShort } from "./definitions.ts";
 import { ConfigurationError } from "./errors.ts";
 import type { LlmTable } from "./llm/model-table.ts";
+import type { Prices } from "./llm/prices.ts";
 import type { LlmProvider } from "./llm/provider.ts";
 import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
 import type { Clock, Logger, PayloadCodec } from "./ports.ts";
@@ -17,6 +18,11 @@ export interface RuntimeOptions {
   readonly activities?: readonly AnyActivity[];
   /** A provider, or several by the names that `{ model }` uses; the default is `default`, or else the first. */
   readonly llm?: LlmProvider | LlmTable;
+  /**
+   * What model calls cost, where the packaged prices do not know or you pay others. It is asked once for each answer,
+   * and its answer recorded. @default `packagedPrices()`
+   */
+  readonly prices?: Prices;
   /** How much runs at once. @default `{ activities: 256, models: 16 }` */
   readonly concurrency?: { readonly activities?: number; readonly models?: number };
   /** Tags of activities that this worker runs besides untagged ones. */
@@ -51,6 +57,7 @@ const names: NamesOf<RuntimeOptions> = {
   orchestrations: true,
   activities: true,
   llm: true,
+  prices: true,
   concurrency: true,
   tags: true,
   cacheSize: true,
@@ -85,6 +92,9 @@ export function assertRuntimeOptions(options: RuntimeOptions): void {
   assertChoice(options.promptDrift, ["report", "error"], "promptDrift of Runtime.start");
   assertChoice(options.onNondeterminism, ["block", "fail"], "onNondeterminism of Runtime.start");
   if (llm !== undefined) assertModels(llm);
+  if (options.prices !== undefined && typeof options.prices !== "function") {
+    throw new ConfigurationError(`Expected prices of Runtime.start to be a function, got ${shown(options.prices)}`);
+  }
   assertCodec(codec, "Runtime.start");
 }
 

@@ -77,7 +77,7 @@ export class Runtime {
     assertRuntimeOptions(options);
     const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
     const { storage, llm, codec, clock, payloadLimit } = options;
-    const models = llm === undefined ? undefined : new LlmDispatcher(llm, clock ?? systemClock);
+    const models = llm === undefined ? undefined : new LlmDispatcher(llm, clock ?? systemClock, options.prices);
     const client = await Client.connect({
       storage,
       ...(codec !== undefined && { codec }),

@@ -304,6 +304,7 @@ export class TurnFeed implements Feed {
       ...(started?.parent !== undefined && { parent: started.parent }),
       ...(started?.labels !== undefined && { labels: started.labels }),
       ...(Object.keys(carried).length > 0 && { carried }),
+      ...(execution.past.usage.rows.length > 0 && { usage: execution.past.usage.rows }),
     };
   }
 }
@@ -327,7 +328,10 @@ export function overdue(
   return { kind: "ActivityFailed", source, error, execution };
 }
 
-function startOf({ name, version }: Execution, { input, parent, labels, carried }: StartMessage): OrchestrationStarted {
+function startOf(
+  { name, version }: Execution,
+  { input, parent, labels, carried, usage }: StartMessage,
+): OrchestrationStarted {
   return {
     kind: "OrchestrationStarted",
     schemaVersion: historySchemaVersion,
@@ -337,6 +341,7 @@ function startOf({ name, version }: Execution, { input, parent, labels, carried 
     ...(parent !== undefined && { parent }),
     ...(labels !== undefined && { labels }),
     ...(carried !== undefined && { carried }),
+    ...(usage !== undefined && { usage }),
   };
 }
 

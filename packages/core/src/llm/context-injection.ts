@@ -65,11 +65,16 @@ function contextOf(options: ContextOptions, recorder: Recorder): string {
     const entries = Array.from(recorder.state, ([key, value]) => `- ${key}: ${excerptOf(value)}`);
     text.addNewest("Its state:", entries, "- (other keys are left out)");
   }
-  const facts = recorder.recent.list().filter(({ kind }) => {
-    return kind.startsWith("Activity") ? includeActivityResults : includeHistory;
-  });
-  const forgotten = recorder.recent.count > recorder.recent.list().length;
-  text.addNewest("What has happened, oldest first:", facts.map(inWords), "- (what came before is left out)", forgotten);
+  const { facts } = recorder.past;
+  const known = facts.list();
+  const wanted = known.filter(({ kind }) => (kind.startsWith("Activity") ? includeActivityResults : includeHistory));
+  const forgotten = facts.count > known.length;
+  text.addNewest(
+    "What has happened, oldest first:",
+    wanted.map(inWords),
+    "- (what came before is left out)",
+    forgotten,
+  );
   return text.text;
 }
 

@@ -8,6 +8,7 @@ import type { Job } from "../job.ts";
 import type { Clock } from "../ports.ts";
 import type { LlmRequest } from "./conversation.ts";
 import { type LlmTable, ModelTable, type Route } from "./model-table.ts";
+import { costOf, packagedPrices, type Prices } from "./prices.ts";
 import type { LlmCallOptions, LlmProvider, LlmResponse } from "./provider.ts";
 import { packedVector } from "./vectors.ts";
 
@@ -33,10 +34,13 @@ export function askedDelayMs(failure: Failure): number | undefined {
 export class LlmDispatcher {
   readonly #models: ModelTable;
   readonly #clock: Clock;
+  #prices: Promise<Prices> | undefined;
 
-  constructor(llm: LlmProvider | LlmTable, clock: Clock) {
+  /** @param prices - Absent: the packaged ones, read with the first call. */
+  constructor(llm: LlmProvider | LlmTable, clock: Clock, prices?: Prices) {
     this.#models = new ModelTable(llm);
     this.#clock = clock;
+    if (prices !== undefined) this.#prices = Promise.resolve(prices);
   }
 
   /** One call. @throws LlmError */
@@ -44,6 +48,7 @@ export class LlmDispatcher {
     const { request, operation, label, options } = job.item.request as LlmRequested;
     const route = this.#models.route(request.model);
     const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;
+    this.#prices ??= packagedPrices().catch(() => () => undefined);
     const answer = send(request, route, {
       signal: job.signal,
       idempotencyKey: job.key,
@@ -51,7 +56,10 @@ export class LlmDispatcher {
       ...(label !== undefined && { label }),
     });
     const { answer: result, model, usage, finishReason } = await this.#within(timeoutMs, answer, job, operation);
-    return { kind: "LlmCompleted", source: job.item.eventId, result, model, usage, finishReason };
+    const priced = { provider: route.provider.name, model, usage, at: this.#clock.now() };
+    const costUsd = costOf(priced, await this.#prices);
+    const cost = costUsd !== undefined && { costUsd };
+    return { kind: "LlmCompleted", source: job.item.eventId, result, model, usage, ...cost, finishReason };
   }
 
   #within<Value>(timeoutMs: number, answer: Promise<Value>, job: Job, operation: string): Promise<Value> {

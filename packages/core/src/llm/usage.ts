@@ -1,0 +1,111 @@
+/**
+ * Usage of models in sum: tokens and money by model and by label. History keeps it for executions that are over, clients
+ * read it.
+ */
+import type { LlmUsage } from "./conversation.ts";
+
+/** What a number of model calls came to. */
+export type UsageTotals = {
+  /** Calls that a model answered. */
+  readonly calls: number;
+  /** Answers that were there already and cost nothing. They are not among the calls. */
+  readonly cacheHits: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Those of the input that the vendor had cached. */
+  readonly cachedTokens: number;
+  /** Those of the output that were thoughts. */
+  readonly reasoningTokens: number;
+  /** What the calls cost whose price is known. */
+  readonly usd: number;
+  /** Calls whose price nobody knows: what they cost is not in `usd`. */
+  readonly unpriced: number;
+  /** Calls whose tokens were guessed from the length of the texts. */
+  readonly estimated: number;
+};
+
+/** The calls of one model under one label. */
+export type UsageRow = UsageTotals & { readonly model: string; readonly label?: string };
+
+/** Usage in sum, by the model that answered, and by the label that the calls were given. */
+export interface UsageSummary extends UsageTotals {
+  readonly byModel: { readonly [model: string]: UsageTotals };
+  /** Calls without a label are not in it. */
+  readonly byLabel: { readonly [label: string]: UsageTotals };
+}
+
+/** What is counted of a model's answer. */
+interface Answered {
+  readonly model: string;
+  readonly usage: LlmUsage;
+  readonly costUsd?: number;
+  readonly cached?: boolean;
+}
+
+const none: UsageTotals = {
+  calls: 0,
+  cacheHits: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  cachedTokens: 0,
+  reasoningTokens: 0,
+  usd: 0,
+  unpriced: 0,
+  estimated: 0,
+};
+
+/** Adds up. */
+export class UsageTally {
+  #rows: Map<string, UsageRow> | undefined;
+
+  add(answer: Answered, label: string | undefined): void {
+    this.addRow({ model: answer.model, ...(label !== undefined && { label }), ...totalsOf(answer) });
+  }
+
+  addRow(row: UsageRow): void {
+    const key = JSON.stringify([row.model, row.label]);
+    this.#rows ??= new Map();
+    this.#rows.set(key, { ...row, ...sumOf(this.#rows.get(key) ?? none, row) });
+  }
+
+  /** In the order in which models and labels were first used. */
+  get rows(): readonly UsageRow[] {
+    return [...(this.#rows?.values() ?? [])];
+  }
+}
+
+/** The rows in sum, and by model and label. */
+export function summaryOf(rows: readonly UsageRow[]): UsageSummary {
+  const byModel = new Map<string, UsageTotals>();
+  const byLabel = new Map<string, UsageTotals>();
+  for (const { model, label, ...totals } of rows) {
+    byModel.set(model, sumOf(byModel.get(model) ?? none, totals));
+    if (label !== undefined) byLabel.set(label, sumOf(byLabel.get(label) ?? none, totals));
+  }
+  return {
+    ...rows.reduce<UsageTotals>(sumOf, none),
+    byModel: Object.fromEntries(byModel),
+    byLabel: Object.fromEntries(byLabel),
+  };
+}
+
+function totalsOf({ usage, costUsd, cached = false }: Answered): UsageTotals {
+  if (cached) return { ...none, cacheHits: 1 };
+  return {
+    ...none,
+    calls: 1,
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
+    cachedTokens: usage.cachedTokens ?? 0,
+    reasoningTokens: usage.reasoningTokens ?? 0,
+    usd: costUsd ?? 0,
+    unpriced: costUsd === undefined ? 1 : 0,
+    estimated: usage.estimated === true ? 1 : 0,
+  };
+}
+
+function sumOf(a: UsageTotals, b: UsageTotals): UsageTotals {
+  const sum: { -readonly [Member in keyof UsageTotals]: number } = { ...none };
+  for (const member of Object.keys(none) as (keyof UsageTotals)[]) sum[member] = a[member] + b[member];
+  return { ...sum, usd: Number(sum.usd.toFixed(12)) }; // the dust of adding floats
+}
