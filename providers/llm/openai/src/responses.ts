@@ -46,8 +46,8 @@ function endOf(body: unknown): Heard["end"] {
   if (status === "completed") return "stop";
   if (status !== "incomplete") return { unknown: status ?? "no status" };
   const reason = textOf(member(body, "incomplete_details"), "reason");
-  if (reason === "max_output_tokens") return "length";
-  return reason === "content_filter" ? reason : { unknown: `incomplete, ${reason ?? "no reason"}` };
+  if (reason === undefined || reason === "max_output_tokens") return "length";
+  return reason === "content_filter" ? reason : { unknown: `incomplete, ${reason}` };
 }
 
 /** The last event repeats the whole response, so only the text is needed from the others. */
