@@ -1,7 +1,7 @@
 /** Real disks in trouble: full, taken away, exchanged, and read by somebody who does not let go. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { closeSync, cpSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -11,7 +11,7 @@ import { Client } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
 import { openSite, type Site, type WorkerProcess } from "./site.ts";
-import { assertSound, type Findings } from "./soundness.ts";
+import { assertIntact, assertSound, type Findings } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
 import { until } from "./until.ts";
 
@@ -100,6 +100,59 @@ test(
     assert.deepEqual([startedAgain, unknownOutcomes], [0, 0], "no result was lost, so nothing was done twice");
   },
 );
+
+test("a store that is taken away for five seconds fails nothing, is said to be away, and goes on when it is back", async (t) => {
+  const instances = 30;
+  const site = await crowdedSite(t, instances);
+  const worker = site.launch("worker");
+  await atWork(site);
+
+  move(site.store, join(site.folder, "away.db"));
+  await until("the worker to notice", () => worker.log().includes(gone));
+  const before = readStarts(site.starts).length;
+  await sleep(5_000);
+  assert.ok(readStarts(site.starts).length - before < 100, "what runs ends, and nothing follows from it");
+  assert.ok(worker.isAlive(), worker.log());
+  move(join(site.folder, "away.db"), site.store);
+
+  const { startedAgain, unknownOutcomes } = await soundEnd(site, instances);
+  assert.deepEqual([startedAgain, unknownOutcomes], [0, 0], "no result was lost, so nothing was done twice");
+});
+
+test("a store that is exchanged for another is left alone by who has the old one open, and the old one stays whole", async (t) => {
+  const instances = 30;
+  const site = await crowdedSite(t, instances);
+  const worker = site.launch("worker");
+  await atWork(site);
+
+  const old = join(site.folder, "old.db");
+  move(site.store, old);
+  const other = await Client.connect({ storage: sqlite(site.store) });
+  t.after(() => other.close());
+  await startCrowd(other, 3);
+  await until("the worker to notice", () => worker.log().includes(gone));
+  await sleep(1_000);
+  assert.deepEqual((await other.stats()).instances, {
+    ...{ pending: 3, running: 0, completed: 0, failed: 0, cancelled: 0, terminated: 0 },
+  });
+  assert.deepEqual((await other.stats()).workers, []);
+  await worker.kill();
+  assertIntact(site.store);
+
+  const heir = site.launch("heir", { store: old, saysEnd: true });
+  await until("all instances to end", () => hasEnded(heir));
+  const client = await Client.connect({ storage: sqlite(old) });
+  t.after(() => client.close());
+  await assertSound({ client, store: old, starts: site.starts, instances });
+});
+
+/** What the log says of a file that is not where it was. */
+const gone = "expected the file to stay at its path while it is open";
+
+/** Moves a store with the files that belong to it. */
+function move(from: string, to: string): void {
+  for (const end of ["", "-wal", "-shm"]) renameSync(from + end, to + end);
+}
 
 /** Writes until nothing more can be written. */
 function fill(file: string): void {

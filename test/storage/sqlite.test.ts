@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -376,6 +376,61 @@ test("a full disk is an error that may pass, and leaves nothing half done", asyn
   assert.equal(error.retryable, true);
   assert.deepEqual(left, []);
   assert.equal(await start(store, "a"), "started");
+});
+
+test("a file that is deleted while it is open is an error that may pass, and passes when it is back", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  await start(store, "a");
+  renameSync(path, `${path}.away`);
+  await sleep(100); // it is looked for now and then
+
+  const error = await refusal(idsIn(store));
+  renameSync(`${path}.away`, path);
+
+  assert.match(
+    error.message,
+    /store\.db: expected the file to stay at its path while it is open, got none there: put it/,
+  );
+  assert.equal(error.retryable, true);
+  assert.deepEqual(await idsIn(store), ["a"]);
+});
+
+test("a file that is exchanged while it is open is refused, and close() leaves the new one alone", async (t) => {
+  const path = newPath(t);
+  const old = await opened(t, path);
+  await start(old, "old");
+  for (const end of ["", "-wal", "-shm"]) renameSync(path + end, `${path}.old${end}`);
+  const store = await opened(t, path);
+  await start(store, "new");
+  await sleep(100);
+
+  const error = await refusal(start(old, "lost"));
+  await old.close();
+
+  assert.match(error.message, /got another one there/);
+  assert.deepEqual(await idsIn(store), ["new"]);
+  const other = await opened(t, path); // reads the log, which must be there still
+  assert.deepEqual(await idsIn(other), ["new"]);
+  assert.deepEqual(await idsIn(await opened(t, `${path}.old`)), ["old"]);
+});
+
+test("a log that a long reader made grow shrinks when the reader has gone", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  const reader = new Sqlite(path);
+  t.after(() => reader.close());
+  reader.exec("BEGIN; SELECT * FROM instances");
+  const write = (id: string, bytes: number) =>
+    store.startInstances([{ instanceId: id, name: "order", body: "x".repeat(bytes), at: 1 }]);
+  for (let i = 0; i < 24; i++) await write(`large-${i}`, 1 << 20);
+  const grown = statSync(`${path}-wal`).size;
+
+  reader.exec("COMMIT");
+  for (let i = 0; i < 8; i++) await write(`small-${i}`, 10);
+
+  assert.ok(grown > 24 << 20, `${grown} bytes`);
+  assert.ok(statSync(`${path}-wal`).size <= 16 << 20, `${statSync(`${path}-wal`).size} bytes`);
 });
 
 test("a damaged file is an error that no retry cures", async (t) => {

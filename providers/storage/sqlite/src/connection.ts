@@ -17,6 +17,7 @@ import { prepareCommitTurns } from "./commit-turns.ts";
 import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
 import { isBusy, toStorageError } from "./errors.ts";
 import { prepareMessages, type Messages } from "./messages.ts";
+import { OpenFile } from "./open-file.ts";
 import { prepareTrees, type Trees } from "./trees.ts";
 import { prepareTurns, type Turns } from "./turns.ts";
 import { prepareWork, type Work } from "./work.ts";
@@ -40,6 +41,7 @@ export class Connection {
   readonly #options: DatabaseOptions;
   #opens = 0;
   #verbs: Verbs | undefined;
+  #file: OpenFile | undefined;
   /** Set while a verb waits for the lock. */
   #waiting: Promise<void> | undefined;
 
@@ -52,7 +54,10 @@ export class Connection {
     if (this.#verbs === undefined) {
       const db = openDatabase(this.#path, this.#options);
       this.#verbs = bind(db);
-      if (this.#path !== inMemory) this.changes.watch(db);
+      if (this.#path !== inMemory) {
+        this.#file = new OpenFile(this.#path);
+        this.changes.watch(db);
+      }
     }
     this.#opens++;
   }
@@ -87,6 +92,7 @@ export class Connection {
     if (this.#verbs === undefined) {
       throw new StorageError(`Expected the SQLite store ${this.#path} to be open, got a closed one`, false);
     }
+    this.#file?.assertInPlace();
     const change = noChange();
     const result = verb(this.#verbs, change);
     this.changes.publish(change);

@@ -26,6 +26,9 @@ export const inMemory = ":memory:";
  */
 export const limitMax = "LIMIT :max + 0";
 
+/** What a log that grew behind a long reader is cut down to. In ordinary work it stays at a quarter of this. */
+const logLimitBytes = 16 * 2 ** 20;
+
 /** Opens `path`, migrates it, and leaves nothing open when it fails. */
 export function openDatabase(path: string, options: DatabaseOptions): Database {
   if (path !== inMemory && !existsSync(dirname(resolve(path)))) {
@@ -37,6 +40,7 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
     checkOurs(db, path);
     if (path !== inMemory) useWal(db, options.busyTimeoutMs);
     db.pragma(`synchronous = ${options.synchronous}`);
+    db.pragma(`journal_size_limit = ${logLimitBytes}`);
     migrate(db, path);
     db.pragma("busy_timeout = 0"); // from here on the waiting is done without holding up the process
     return db;
