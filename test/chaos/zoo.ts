@@ -222,7 +222,7 @@ export function irreversible(text: string): World {
       const runs = await Promise.all(
         ["o1", "o2"].map((order) => env.startOrchestration(payOnce, order, { instanceId: order })),
       );
-      return [await Promise.all(runs.map((run) => env.result(run))), [...paid].sort()];
+      return [await Promise.all(runs.map((run) => env.result(run))), [...paid].sort(([a], [b]) => a.localeCompare(b))];
     },
   };
 }

@@ -160,7 +160,12 @@ class Exploration<Result> {
     let env: TestEnvironment | undefined;
     let stop = (_reason: unknown): void => undefined;
     const stopped = new Promise<never>((_, reject) => (stop = reject));
-    const points = new CrashPoints(plan, () => void env?.restart().catch(stop));
+    const points = new CrashPoints(
+      plan,
+      { activities, ...(llm !== undefined && { llm }) },
+      ledger,
+      (next) => void env?.restart(next).catch(stop),
+    );
     const limit = setTimeout(
       () => stop(new Error(`Expected the run to end, got none after ${this.#timeoutMs} ms`)),
       this.#timeoutMs,
@@ -169,8 +174,7 @@ class Exploration<Result> {
       env = await TestEnvironment.start({
         ...rest,
         logger,
-        activities: points.activities(activities, ledger),
-        ...(llm !== undefined && { llm: points.models(llm) }),
+        ...points.equipment,
         wire: (store) => points.store(store),
       });
       const running = env;

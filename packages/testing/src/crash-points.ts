@@ -29,11 +29,18 @@ type ModelCall = Pick<LlmCallOptions, "operation" | "idempotencyKey">;
 
 const never = new Promise<never>(() => undefined);
 
-/** One life of the process: what it comes by, and whether it is over. */
+/** One life of the process: what it comes by, whether that counts, and whether it is over. */
 interface Life {
   readonly points: string[];
   readonly counts: Map<string, number>;
+  isCounting: boolean;
   isOver: boolean;
+}
+
+/** What a process is given that is its own: when it is dead, its activities start no more. */
+export interface Equipment {
+  readonly activities: readonly AnyActivity[];
+  readonly llm?: LlmProvider | LlmTable;
 }
 
 /** Leads a process past its crash points, and lets it die at those of the plan. */
@@ -41,32 +48,38 @@ export class CrashPoints {
   /** Deaths so far. */
   crashes = 0;
   readonly #plan: readonly string[];
-  readonly #die: () => void;
+  readonly #world: Equipment;
+  readonly #ledger: StartLedger;
+  readonly #die: (next: Equipment) => void;
   readonly #answers = new Map<string, unknown>();
-  #life: Life | undefined;
+  #life: Life = { points: [], counts: new Map(), isCounting: false, isOver: false };
 
   /**
    * @param plan - Where to die in the first life, where in the second, and so on.
+   * @param world - What the scenario brings.
+   * @param ledger - Where starts are written down.
    * @param die - Cuts the process off and starts the next one.
    */
-  constructor(plan: readonly string[], die: () => void) {
+  constructor(plan: readonly string[], world: Equipment, ledger: StartLedger, die: (next: Equipment) => void) {
     this.#plan = plan;
+    this.#world = world;
+    this.#ledger = ledger;
     this.#die = die;
   }
 
-  /** From here on points count: another life begins. */
+  /** From here on points count. */
   begin(): void {
-    this.#life = { points: [], counts: new Map(), isOver: false };
+    this.#life.isCounting = true;
   }
 
   /** From here on nothing counts any more. */
   end(): void {
-    this.#life = undefined;
+    this.#life.isCounting = false;
   }
 
   /** What the life of the moment has come by. */
   get points(): readonly string[] {
-    return this.#life?.points ?? [];
+    return this.#life.points;
   }
 
   /** A store that is asked before and after each call whether the process dies there. */
@@ -85,33 +98,39 @@ export class CrashPoints {
     );
   }
 
-  /** Activities that may die before they start and after they have ended, and whose starts are written down. */
-  activities(activities: readonly AnyActivity[], ledger: StartLedger): AnyActivity[] {
-    return activities.map((definition) => {
-      const what = `activity ${definition.name}`;
-      const run: AnyActivity["run"] = async (ctx, input) => {
-        const life = this.#life;
-        if (this.#dies(life, "before", what)) return never;
-        try {
-          return await ledger.run(definition, ctx, () => definition.run(ctx, input));
-        } finally {
-          if (this.#dies(life, "after", what)) await never;
-        }
-      };
-      return { ...definition, run };
-    });
-  }
-
   /**
-   * Models that may die before they are asked and after they have answered. Asked again with the same idempotency key
-   * they say what they said before, so that a script is not used up by crashes.
+   * What the process of the moment is given: activities and models that may die before they start and after they have
+   * ended. Starts of activities are written down. A model that is asked again with the same idempotency key says what it
+   * said before, so that a script is not used up by crashes.
    */
-  models(llm: LlmProvider | LlmTable): LlmProvider | LlmTable {
-    if (typeof llm.complete === "function") return this.#model(llm as LlmProvider);
-    return Object.fromEntries(Object.entries(llm as LlmTable).map(([name, model]) => [name, this.#model(model)]));
+  get equipment(): Equipment {
+    const life = this.#life;
+    const { activities, llm } = this.#world;
+    return {
+      activities: activities.map((definition) => this.#activity(definition, life)),
+      ...(llm !== undefined && { llm: this.#models(llm, life) }),
+    };
   }
 
-  #model(model: LlmProvider): LlmProvider {
+  #activity(definition: AnyActivity, life: Life): AnyActivity {
+    const what = `activity ${definition.name}`;
+    const run: AnyActivity["run"] = async (ctx, input) => {
+      if (this.#dies(life, "before", what)) return never;
+      try {
+        return await this.#ledger.run(definition, ctx, () => definition.run(ctx, input));
+      } finally {
+        if (this.#dies(life, "after", what)) await never;
+      }
+    };
+    return { ...definition, run };
+  }
+
+  #models(llm: LlmProvider | LlmTable, life: Life): LlmProvider | LlmTable {
+    if (typeof llm.complete === "function") return this.#model(llm as LlmProvider, life);
+    return Object.fromEntries(Object.entries(llm as LlmTable).map(([name, model]) => [name, this.#model(model, life)]));
+  }
+
+  #model(model: LlmProvider, life: Life): LlmProvider {
     return new Proxy(model, {
       get: (target, name) => {
         const member: unknown = Reflect.get(target, name);
@@ -119,13 +138,12 @@ export class CrashPoints {
         const invoke: unknown = member.bind(target);
         if (name !== "complete" && name !== "embed") return invoke;
         const ask = invoke as (question: unknown, options: ModelCall) => Promise<unknown>;
-        return (question: unknown, options: ModelCall) => this.#ask(options, () => ask(question, options));
+        return (question: unknown, options: ModelCall) => this.#ask(options, life, () => ask(question, options));
       },
     });
   }
 
-  async #ask({ operation, idempotencyKey }: ModelCall, ask: () => Promise<unknown>): Promise<unknown> {
-    const life = this.#life;
+  async #ask({ operation, idempotencyKey }: ModelCall, life: Life, ask: () => Promise<unknown>): Promise<unknown> {
     const what = `model ${operation}`;
     if (this.#dies(life, "before", what)) return never;
     try {
@@ -138,9 +156,8 @@ export class CrashPoints {
   }
 
   /** Whether the process is dead, here or already. */
-  #dies(life: Life | undefined, when: "before" | "after", what: string): boolean {
-    if (life === undefined) return false;
-    if (life.isOver) return true;
+  #dies(life: Life, when: "before" | "after", what: string): boolean {
+    if (life.isOver || !life.isCounting) return life.isOver;
     const kind = `${when} ${what}`;
     const count = (life.counts.get(kind) ?? 0) + 1;
     life.counts.set(kind, count);
@@ -149,8 +166,8 @@ export class CrashPoints {
     if (this.#plan[this.crashes] !== point) return false;
     life.isOver = true;
     this.crashes++;
-    this.begin();
-    this.#die();
+    this.#life = { points: [], counts: new Map(), isCounting: true, isOver: false };
+    this.#die(this.equipment);
     return true;
   }
 }
