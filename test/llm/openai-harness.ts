@@ -1,9 +1,5 @@
-/** What the tests of the OpenAI provider share: a wire that records, a server that misbehaves, and questions. */
+/** What the tests of the OpenAI provider share: a wire that records, and answers. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import type { TestContext } from "node:test";
 import type { LlmProvider, Payload } from "@stet/core";
 import { openai, type OpenAiOptions } from "@stet/openai";
 
@@ -36,23 +32,6 @@ export function wired(
 /** The body of the first request that was sent. */
 export function firstBody(sent: readonly Sent[]): unknown {
   return sent[0] === undefined ? assert.fail("Expected a request, got none") : sent[0].body;
-}
-
-/** A provider at a real server on this machine. */
-export async function served(
-  t: TestContext,
-  handle: (request: IncomingMessage, response: ServerResponse) => void,
-  options: Partial<OpenAiOptions> = {},
-): Promise<LlmProvider> {
-  const server = createServer(handle);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return openai({ model: "gpt-4o", apiKey: "test-key-123456", baseURL: `http://127.0.0.1:${port}/v1`, ...options });
 }
 
 /** A whole answer, with what differs from the plainest one. */
@@ -88,13 +67,6 @@ export function piece(delta: Payload, finishReason: string | null = null): Paylo
   };
 }
 
-/** The last piece, which only counts. */
-export const counted: Payload = {
-  ...pieceOfNothing(),
-  choices: [],
-  usage: { prompt_tokens: 9, completion_tokens: 3, total_tokens: 12 },
-};
-
 /** Server-sent events, as one text. */
 export function events(...pieces: readonly Payload[]): string {
   return pieces.map((data) => `data: ${JSON.stringify(data)}\n\n`).join("");
@@ -103,8 +75,4 @@ export function events(...pieces: readonly Payload[]): string {
 /** A whole stream. */
 export function streaming(...pieces: readonly Payload[]): Response {
   return new Response(`${events(...pieces)}data: [DONE]\n\n`, { headers: { "content-type": "text/event-stream" } });
-}
-
-function pieceOfNothing(): { [name: string]: Payload } {
-  return { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "gpt-4o-2024-08-06" };
 }

@@ -7,6 +7,7 @@ import {
   type Duration,
   type LlmCallOptions,
   type LlmCapabilities,
+  type LlmEmbedOptions,
   type LlmProvider,
   type LlmRequest,
   type LlmResponse,
@@ -119,8 +120,8 @@ class OllamaProvider implements LlmProvider {
     });
   }
 
-  async embed(texts: readonly string[], { signal }: LlmCallOptions): Promise<Embedded> {
-    const model = this.#embeddingModel;
+  async embed(texts: readonly string[], options: LlmEmbedOptions): Promise<Embedded> {
+    const { signal, model = this.#embeddingModel } = options;
     if (texts.length === 0) return { vectors: [], model, usage: { inputTokens: 0, outputTokens: 0 } };
     return callVendor(this.#vendor, signal, async (call) => {
       const body = this.#whole(await call.answer(this.#client(call.signal).embed({ model, input: [...texts] })));

@@ -28,7 +28,7 @@ import { fromEmbeddings } from "./from-embeddings.ts";
 import { errorInside, toLlmError } from "./to-llm-error.ts";
 
 /** What both factories let be chosen about requests. */
-export interface RequestOptions {
+interface RequestOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly fetch?: typeof globalThis.fetch;
 }

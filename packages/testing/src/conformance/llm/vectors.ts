@@ -27,6 +27,14 @@ export const vectors: Chapter = (bench) => {
       assert.match(received[0]?.text ?? "", /"ä","b"/);
     });
 
+    it("are asked of the model that is named", async () => {
+      const { llm, received } = bench.stage((response) => json(response, 200, carrying([[1]], 1)));
+
+      await llm.embed?.(["a"], { ...callOptions(), model: "model-for-vectors" });
+
+      assert.match(received[0]?.text ?? "", /"model":"model-for-vectors"/);
+    });
+
     it("for no texts are asked of nobody", async () => {
       const { embedded, received } = embed([], []);
 
