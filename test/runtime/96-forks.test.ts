@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { activity, aesGcm, type ForkOptions, type HistoryEvent, isDelivery, orchestration } from "@stet/core";
-import { mock } from "@stet/mock";
+import { cutShort, mock } from "@stet/mock";
 import type { TestEnvironment } from "@stet/testing";
 import { z } from "zod";
 import { all, environment, fails, gate, kinds, ofKind } from "./world.ts";
@@ -575,6 +575,7 @@ test("a result on which later requests depend blocks the fork, which says where,
 test("results of every kind are exchanged, failures among them", async (t) => {
   const { work } = ledger();
   const failing = activity("failing", async () => Promise.reject(new Error("no")));
+    assert.equal(capsule.includes('\\"after\\"'), !sealed, "lists of messages go on from one another");
   const child = orchestration("child", async () => "child");
   const bad = orchestration("bad", async () => Promise.reject(new Error("bad")));
   const Plan = z.object({ action: z.enum(["pay", "wait"]), amount: z.number() });
@@ -688,6 +689,17 @@ test("a fork begins with a delivery, and the error names the nearest ones", asyn
   ]);
   const refused = async (options: Partial<ForkOptions> & { atEvent: number }, message: RegExp) =>
     assert.rejects(fork(env, options), fails("configuration_invalid", message));
+
+test("an answer that was cut off is whole when it is exchanged", async (t) => {
+  const asking = orchestration("asking", async (ctx) => ctx.generate("say").catch((error: Error) => error.message));
+  const env = await environment(t, { orchestrations: [asking], llm: mock().on("generate", cutShort("hel")) });
+  const run = await env.startOrchestration(asking, undefined, { instanceId: "origin" });
+  assert.match(String(await env.result(run)), /cut off/);
+
+  const other = await fork(env, { atEvent: 3, replaceResult: { eventId: 3, result: "hello" } });
+
+  assert.equal(await env.result(other), "hello");
+});
 
   await refused(
     { atEvent: 2 },

@@ -94,7 +94,9 @@ const instanceSchema = z.strictObject({
   blocked: text.optional(),
   execution: number,
   executions: z.array(executionSchema),
-  messages: z.array(z.strictObject(message)),
+  messages: z.array(
+    z.strictObject({ ...message, answers: z.strictObject({ execution: number, eventId: number }).optional() }),
+  ),
   messageKeys: z.array(text),
   timers: z.array(z.strictObject({ eventId: number, fireAt: count, body: text })),
   work: z.array(

@@ -7,7 +7,8 @@
  *
  * Invariants
  *   F1  A prefix ends with a delivery. What the code asked for before it is whole, what it asked for after it is gone.
- *   F2  What was outstanding at the fork is asked for anew, by the fork, for the first time: work, timers, children.
+ *   F2  What was outstanding at the fork is asked for anew, by the fork, for the first time: work, timers, children. Work
+ *       gets its rows in the fork's first turn, from what the code asked: a history need not hold all of a prompt.
  *   F3  Nothing of the origin is changed or told: the fork has no parent, and its children are its own.
  */
 import { assertInstanceId } from "./definitions.ts";
@@ -23,7 +24,7 @@ import {
 } from "./events.ts";
 import { childIdOf } from "./fork-origin.ts";
 import { exchanged, type ReplacedResult } from "./exchanged-result.ts";
-import type { AnswerMessage, Message, WorkItem } from "./messages.ts";
+import type { AnswerMessage, Message } from "./messages.ts";
 import { assertOptions, type NamesOf, shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
 import type { StoredInstance, StoredTree } from "./storage-admin.ts";
@@ -33,7 +34,6 @@ import { Transcripts } from "./transcripts.ts";
 import { overdue } from "./turn.ts";
 import { startOf } from "./turn-commit.ts";
 import { waitingForOf } from "./waiting-for.ts";
-import { workRow } from "./work-row.ts";
 
 /** Where a fork begins, and what is otherwise in it. */
 export interface ForkOptions {
@@ -209,7 +209,7 @@ function instanceOf(draft: Draft, events: readonly HistoryEvent[], open: readonl
     messages: [],
     messageKeys: [],
     timers: open.flatMap((event) => timersOf(draft, event)),
-    work: open.flatMap((event) => workOf(draft, event)),
+    work: [],
     waits: open.flatMap((event) => waitsOf(event, value)),
     state: Array.from(state, ([key, payload]) => ({ key, value: value(payload) })),
     outputs,
@@ -230,17 +230,6 @@ function timersOf({ instanceId, execution, codec, now }: Draft, event: HistoryEv
     now + limitMs,
     overdue({ instanceId, execution, eventId: event.id }, event as ActivityScheduled, limitMs),
   );
-}
-
-/** Rows that count no start (F2). Whoever found the requests without rows would take them for started. */
-function workOf(draft: Draft, { id: eventId, at: _, ...request }: HistoryEvent): StoredInstance["work"] {
-  if (request.kind !== "ActivityScheduled" && request.kind !== "LlmRequested") return [];
-  const { instanceId, execution, started, codec, sink, now: requestedAt } = draft;
-  const { name, version } = started;
-  const orchestration = { name, version };
-  const item: WorkItem = { instanceId, execution, eventId, rootId: instanceId, orchestration, request, requestedAt };
-  const routing = request.kind === "ActivityScheduled" ? (request.options ?? {}) : {};
-  return [workRow(item, routing, 0, codec.encode(item, instanceId, sink))];
 }
 
 function waitsOf(event: HistoryEvent, value: (payload: Payload) => string): StoredInstance["waits"] {

@@ -134,7 +134,12 @@ export interface StoredInstance {
   /** Those that are still stored, in order. */
   readonly executions: readonly StoredExecution[];
   /** The inbox, in the order in which it was sent. */
-  readonly messages: readonly { readonly body: string; readonly at: number }[];
+  readonly messages: readonly {
+    readonly body: string;
+    readonly at: number;
+    /** The request that it answers, as it was sent with. */
+    readonly answers?: { readonly execution: number; readonly eventId: number };
+  }[];
   /** Idempotency keys of messages that it was sent. */
   readonly messageKeys: readonly string[];
   /** Timers, work and waits are those of the current execution. */

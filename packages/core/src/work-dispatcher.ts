@@ -32,7 +32,6 @@ import type { Registry } from "./registry.ts";
 import { SessionLines } from "./session-lines.ts";
 import type { ClaimedWork, InstanceKey, OutgoingWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
-import { workRow } from "./work-row.ts";
 
 /** Queued work beyond the slots that a worker holds itself; what comes on top gets rows, for others to take. */
 const longestQueue = 20_000;
@@ -191,9 +190,19 @@ export class WorkDispatcher {
 
   /** The row of an item, `attempts` starts of which are known. */
   outgoing(item: WorkItem, attempts: number, sink?: Parameters<TextCodec["encode"]>[2]): OutgoingWork {
-    const { request, rootId } = item;
-    const routing = request.kind === "ActivityScheduled" ? this.#routing(request) : {};
-    return workRow(item, routing, attempts, this.#environment.codec.encode(item, rootId, sink));
+    const { instanceId, execution, eventId, request, rootId } = item;
+    const { tag, session } = request.kind === "ActivityScheduled" ? this.#routing(request) : {};
+    return {
+      instanceId,
+      execution,
+      eventId,
+      kind: request.kind === "ActivityScheduled" ? "activity" : "model",
+      name: request.kind === "ActivityScheduled" ? request.name : (request.request.model ?? ""),
+      ...(tag !== undefined && { tag }),
+      ...(session !== undefined && { session }),
+      body: this.#environment.codec.encode(item, rootId, sink),
+      attempts,
+    };
   }
 
   #routing(request: ActivityScheduled): { readonly tag?: string; readonly session?: string } {

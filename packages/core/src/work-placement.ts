@@ -23,13 +23,16 @@ export const noWork: PlacedWork = { starts: [], rows: [] };
 interface Requests {
   readonly owned: Owned;
   readonly effects: TurnEffects;
-  /** Requests that a worker before this one ran without a row, and whose answer is lost. */
+  /** Requests without an answer that nobody runs and no row waits for. */
   readonly lost: readonly number[];
   readonly sink: PayloadSink;
   readonly at: number;
 }
 
-/** New requests run here where they can; those whose earlier run was lost get a row that counts it. */
+/**
+ * New requests run here where they can; those whose earlier run was lost get a row that counts it. What a fork shares with
+ * its origin nobody has started for the fork before it has a row.
+ */
 export function placeWork({ owned, effects, lost, sink, at }: Requests, dispatcher: WorkDispatcher): PlacedWork {
   const starts: WorkItem[] = [];
   const rows: OutgoingWork[] = [];
@@ -40,10 +43,12 @@ export function placeWork({ owned, effects, lost, sink, at }: Requests, dispatch
       starts.push(item);
     } else rows.push(dispatcher.outgoing(item, 0, sink));
   }
+  const { pending, started } = owned.execution;
+  const shared = started?.forkedFrom?.atEvent ?? 0;
   for (const eventId of lost) {
-    const body = owned.execution.pending.get(eventId)?.body;
+    const body = pending.get(eventId)?.body;
     if (body?.kind === "ActivityScheduled" || body?.kind === "LlmRequested") {
-      rows.push(dispatcher.outgoing(itemOf(owned, eventId, body, at), 1, sink));
+      rows.push(dispatcher.outgoing(itemOf(owned, eventId, body, at), eventId < shared ? 0 : 1, sink));
     }
   }
   return { starts, rows };

@@ -38,6 +38,13 @@ interface InstanceRow {
   readonly blocked: string | null;
 }
 
+interface MessageRow {
+  readonly body: string;
+  readonly at: number;
+  readonly execution: number | null;
+  readonly eventId: number | null;
+}
+
 /** What the row of an instance holds of it. */
 type InstanceColumns = Omit<
   StoredInstance,
@@ -68,8 +75,8 @@ function prepareExport(db: Database): Trees["exportTree"] {
   );
   const readChunks = prepareReadChunks(db);
   const partOf = <Row>(sql: string) => db.prepare<[number], Row>(sql);
-  const messages = partOf<StoredInstance["messages"][number]>(
-    "SELECT body, at FROM messages WHERE instance = ? ORDER BY key",
+  const messages = partOf<MessageRow>(
+    "SELECT body, at, execution, event_id AS eventId FROM messages WHERE instance = ? ORDER BY key",
   );
   const messageKeys = db
     .prepare<[number], string>("SELECT idempotency_key FROM message_keys WHERE instance = ? ORDER BY 1")
@@ -115,7 +122,11 @@ function prepareExport(db: Database): Trees["exportTree"] {
       ...each,
       history: readChunks({ instance: row.key, execution: each.execution }),
     })),
-    messages: messages.all(row.key),
+    messages: messages.all(row.key).map(({ body, at, execution, eventId }) => ({
+      body,
+      at,
+      ...(execution !== null && eventId !== null && { answers: { execution, eventId } }),
+    })),
     messageKeys: messageKeys.all(row.key),
     timers: timers.all(row.key),
     work: work.all(row.key).map((item) => present<StoredWork>(item)),
@@ -149,7 +160,9 @@ function prepareImport(db: Database): Trees["importTree"] {
     `INSERT INTO executions (instance, execution, last_chunk, event_count, started_at, updated_at)
      VALUES (?, ?, ?, ?, ?, ?)`,
   );
-  const insertMessage = db.prepare("INSERT INTO messages (instance, at, body) VALUES (?, ?, ?)");
+  const insertMessage = db.prepare(
+    "INSERT INTO messages (instance, at, execution, event_id, body) VALUES (?, ?, ?, ?, ?)",
+  );
   const insertKey = db.prepare("INSERT INTO message_keys (instance, idempotency_key) VALUES (?, ?)");
   const insertTimer = db.prepare(
     "INSERT INTO timers (instance, execution, event_id, fire_at, body) VALUES (?, ?, ?, ?, ?)",
@@ -175,7 +188,9 @@ function prepareImport(db: Database): Trees["importTree"] {
   };
   const insertParts = (key: number, instance: StoredInstance): void => {
     const { execution } = instance;
-    for (const { at, body } of instance.messages) insertMessage.run(key, at, body);
+    for (const { at, body, answers } of instance.messages) {
+      insertMessage.run(key, at, answers?.execution ?? null, answers?.eventId ?? null, body);
+    }
     for (const messageKey of instance.messageKeys) insertKey.run(key, messageKey);
     for (const { eventId, fireAt, body } of instance.timers) insertTimer.run(key, execution, eventId, fireAt, body);
     for (const item of instance.work) {

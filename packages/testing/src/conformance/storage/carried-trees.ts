@@ -301,6 +301,19 @@ export function carriedTrees(bench: Bench): void {
       assert.ok(bodiesOf(await claimTurn(other, ben, { instanceId: "root" })).includes("completed"));
     });
 
+    test("an imported answer in the inbox stands for its request, which has no row any more", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const turn = await running(store, anna, "a");
+      await store.sendMessages([message("a", "answer", { answers: { execution: 1, eventId: 4 } })]);
+      const other = await imported(bench, t, await exported(store, "a"));
+      const ben = await register(other, "ben");
+
+      const { key } = await claimTurn(other, ben);
+
+      assert.deepEqual(await other.readWork(key, turn.execution), [4]);
+      assert.deepEqual(await exported(other, "a"), await exported(store, "a"));
+    });
+
     test("imported payloads are read under the root", async (t) => {
       const { store } = await busyTree(bench, t);
       const other = await imported(bench, t, await exported(store, "root"));
