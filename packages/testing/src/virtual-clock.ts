@@ -4,7 +4,7 @@
 import type { Clock } from "@stet/core";
 
 interface Timer {
-  readonly at: number;
+  at: number;
   readonly order: number;
   readonly fire: () => void;
   readonly housekeeping: boolean;
@@ -45,5 +45,14 @@ export class VirtualClock implements Clock {
     this.#now = at;
     const due = [...this.#timers].filter((timer) => timer.at <= at).sort((a, b) => a.at - b.at || a.order - b.order);
     for (const timer of due) if (this.#timers.delete(timer)) timer.fire();
+  }
+
+  /**
+   * Sets the clock without time passing, as people and time servers do: it shows another time, and what is under way takes
+   * as long as it would have taken.
+   */
+  setTo(at: number): void {
+    for (const timer of this.#timers) timer.at += at - this.#now;
+    this.#now = at;
   }
 }
