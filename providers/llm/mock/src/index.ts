@@ -12,6 +12,7 @@ export {
   type MockAnswerFunction,
   type MockToolCall,
 } from "./answers.ts";
+export { cassette, type CassetteOptions } from "./cassette.ts";
 export type { MockCall, MockOutcome } from "./calls.ts";
 export type { CallMatcher, CallPattern, CallPredicate, TextMatcher } from "./matcher.ts";
 export type { Delay } from "./waiting.ts";
