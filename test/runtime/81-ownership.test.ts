@@ -275,6 +275,40 @@ test("the instances of a dead worker are taken over at once when it is declared 
   assertOnce(await histories(client));
 });
 
+for (const seconds of [8, 12, 30]) {
+  test(`workers whose store was away for ${seconds} s do not take each other for dead when it is back`, async (t) => {
+    const { hire, client, store, until, pass, log } = await crew(t);
+    const wire = pausable(store);
+    const door = gate();
+    let runs = 0;
+    const hold = activity("hold", async () => {
+      runs++;
+      await door.opened;
+      return "held";
+    });
+    const call = orchestration("call", async (ctx) => ctx.activity(hold));
+    for (const workerName of ["ada", "ben"]) {
+      await hire({ orchestrations: [call], activities: [hold], storage: wire.storage, workerName });
+      await pass(1); // so that their heartbeats do not fall together
+    }
+    const run = await client.startOrchestration(call);
+    await until(() => runs === 1);
+
+    wire.pause();
+    await pass(seconds);
+    wire.resume();
+    await pass(30);
+    door.open();
+
+    await until(async () => (await run.status()).status === "completed");
+    assert.equal(runs, 1);
+    assert.deepEqual(
+      log.lines.filter(({ message }) => message.includes("dead")),
+      [],
+    );
+  });
+}
+
 test("an answer that arrives while the instance is taken over is not asked for a second time", async (t) => {
   const { hire, bury, client, store, until } = await crew(t);
   const door = gate();

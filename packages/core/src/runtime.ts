@@ -60,6 +60,8 @@ export class Runtime {
   #cancelHeartbeat = (): void => undefined;
   #wake: { readonly at: number; readonly cancel: () => void } | undefined;
   #lastBeatAt = 0;
+  /** Since when its own heartbeats have been arriving: others can be called silent only for as long as it was heard itself. */
+  #heardSince = 0;
   #lookedAt = 0;
   #state: "running" | "stopping" | "stopped" = "running";
 
@@ -252,16 +254,18 @@ export class Runtime {
   }
 
   async #beat(): Promise<void> {
-    const now = this.#clock.now();
-    const suspended = Math.abs(now - this.#lastBeatAt) > 3 * heartbeatEveryMs;
     try {
-      const { stands, lost } = await this.#storage.heartbeat({ worker: this.#worker, now, work: this.#work.rows });
+      const beat = { worker: this.#worker, now: this.#clock.now(), work: this.#work.rows };
+      const { stands, lost } = await this.#storage.heartbeat(beat);
+      const now = this.#clock.now();
+      // It slept, its clock jumped, or the store was away.
+      const wasInterrupted = Math.abs(now - this.#lastBeatAt) > 3 * heartbeatEveryMs;
       this.#lastBeatAt = now;
+      if (wasInterrupted) this.#heardSince = now;
       if (!stands) await this.#comeBack();
       else if (lost.length > 0) this.#work.lose(lost);
-      // Whoever slept, or whose clock jumped, cannot tell who else is late, but may be late itself.
-      if (!suspended) await this.#buryDead();
-      else this.#wakeAnew();
+      if (wasInterrupted) this.#wakeAnew();
+      await this.#buryDead();
       if (now - this.#lookedAt >= lookAgainMs) this.#lookForAll();
     } catch (error) {
       this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
@@ -279,8 +283,10 @@ export class Runtime {
   }
 
   async #buryDead(): Promise<void> {
-    for (const other of await this.#storage.listWorkers(this.#clock.now())) {
-      if (other.key === this.#worker || (other.silentForMs <= deadAfterMs && !isGone(other))) continue;
+    const now = this.#clock.now();
+    for (const other of await this.#storage.listWorkers(now)) {
+      const silent = Math.min(other.silentForMs, now - this.#heardSince) > deadAfterMs;
+      if (other.key === this.#worker || !(silent || isGone(other))) continue;
       this.#logger.warn("A worker is dead; what it owned may be taken over", {
         worker: other.name,
         silentForMs: other.silentForMs,
