@@ -1,39 +1,20 @@
-/** Real disks in trouble: full, taken away, exchanged, and read by somebody who does not let go. */
+/** Real disks in trouble: full, taken away, and exchanged for others. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { Client } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
-import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
-import { openSite, type Site, type WorkerProcess } from "./site.ts";
-import { assertIntact, assertSound, type Findings } from "./soundness.ts";
+import { startCrowd } from "./crowd.ts";
+import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
+import type { WorkerProcess } from "./site.ts";
+import { assertIntact, assertSound } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
 import { until } from "./until.ts";
-
-/** A site with instances that have all they wait for. */
-async function crowdedSite(t: TestContext, instances: number): Promise<Site> {
-  const site = await openSite();
-  t.after(site.close);
-  await startCrowd(site.client, instances);
-  await poke(site.client, pokesFor(instances));
-  return site;
-}
-
-/** Until all has ended, and is sound. */
-async function soundEnd({ client, store, starts }: Site, instances: number): Promise<Findings> {
-  await until("all instances to end", () => allEnded(client), { everyMs: 50 });
-  return assertSound({ client, store, starts, instances });
-}
-
-/** Until activities of a worker run. */
-async function atWork({ starts }: Site, count = 30): Promise<void> {
-  await until("activities to start", () => readStarts(starts).length >= count);
-}
 
 const mayLimit = runs("prlimit", "--version");
 const mayMount = runs("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", tmpdir());

@@ -20,6 +20,8 @@ export interface Assignment {
   readonly pauseMs?: number;
   /** Milliseconds by which its clock is off. It can be told another number later. */
   readonly shiftMs?: number;
+  /** How much later than it could its housekeeping goes on when the process was stopped for a while. */
+  readonly lagMs?: number;
   /** Says when all instances have ended, where nobody else can see the store. */
   readonly saysEnd?: boolean;
 }
@@ -39,8 +41,16 @@ export type Report =
 const assignment = process.argv[2];
 if (assignment !== undefined) await work(JSON.parse(assignment) as Assignment);
 
-async function work({ store, starts, name, pauseMs = 10, shiftMs = 0, saysEnd = false }: Assignment): Promise<void> {
-  const clock = shiftedClock(shiftMs);
+async function work({
+  store,
+  starts,
+  name,
+  pauseMs = 10,
+  shiftMs = 0,
+  lagMs = 0,
+  saysEnd = false,
+}: Assignment): Promise<void> {
+  const clock = shiftedClock(shiftMs, lagMs);
   process.on("message", (order: Order) => (clock.shiftMs = order.shiftMs));
   process.on("disconnect", () => process.exit());
   subscribe("stet:turn", (message) => {
@@ -78,14 +88,21 @@ function say(report: Report): void {
 }
 
 /** The system's clock as far as time passes, and off by as much as it is told. */
-function shiftedClock(shiftMs: number): Clock & { shiftMs: number } {
+function shiftedClock(shiftMs: number, lagMs: number): Clock & { shiftMs: number } {
   return {
     shiftMs,
     now() {
       return Date.now() + this.shiftMs;
     },
-    setTimer(at, fire) {
-      const timer = setTimeout(fire, Math.max(0, at - this.now()));
+    setTimer(at, fire, housekeeping = false) {
+      const delay = Math.max(0, at - this.now());
+      const due = performance.now() + delay;
+      const wasStopped = () => performance.now() - due > 1_000;
+      const ring = () => {
+        if (housekeeping && wasStopped()) timer = setTimeout(fire, lagMs);
+        else fire();
+      };
+      let timer = setTimeout(ring, delay);
       return () => clearTimeout(timer);
     },
   };

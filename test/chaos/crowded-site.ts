@@ -1,0 +1,31 @@
+/** A site with instances that have all they wait for, for tests of what happens to their workers. */
+import type { TestContext } from "node:test";
+import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
+import { openSite, type Site } from "./site.ts";
+import { assertSound, type Findings, type Scene } from "./soundness.ts";
+import { readStarts } from "./starts.ts";
+import { until } from "./until.ts";
+
+/** Opens one that lives as long as its test. */
+export async function crowdedSite(t: TestContext, instances: number): Promise<Site> {
+  const site = await openSite();
+  t.after(site.close);
+  await startCrowd(site.client, instances);
+  await poke(site.client, pokesFor(instances));
+  return site;
+}
+
+/** Until activities run. */
+export async function atWork({ starts }: Site, count = 30): Promise<void> {
+  await until("activities to start", () => readStarts(starts).length >= count);
+}
+
+/** Until all has ended, and is sound. */
+export async function soundEnd(
+  { client, store, starts }: Site,
+  instances: number,
+  more: Partial<Scene> = {},
+): Promise<Findings> {
+  await until("all instances to end", () => allEnded(client), { everyMs: 50 });
+  return assertSound({ client, store, starts, instances, ...more });
+}
