@@ -238,6 +238,31 @@ test("an instance that has not begun, and one that is blocked, go on elsewhere",
   assert.equal(await away.result(begun), 5);
 });
 
+test("an answer that waits in the inbox is carried, and its request is not asked again", async (t) => {
+  const starts: string[] = [];
+  const work = activity("work", { retry: { maxAttempts: 2, initialInterval: "1h", jitter: 0 } }, async (ctx) => {
+    starts.push(`attempt ${ctx.attempt}`);
+    if (ctx.attempt === 1) throw new Error("not yet");
+    return "done";
+  });
+  const one = orchestration("one", async (ctx) => ctx.activity(work));
+  const env = await environment(t, { orchestrations: [one], activities: [work] });
+  await env.startOrchestration(one, undefined, { instanceId: "one" });
+  await env.settle();
+  await env.restart({ orchestrations: [] }); // a worker that runs the activity and not the orchestration
+  await env.advance("1h");
+  const capsule = await env.client.export("one");
+  assert.deepEqual(
+    capsule.tree.instances[0]?.messages.map(({ answers }) => answers),
+    [{ execution: 1, eventId: 2 }],
+  );
+  const away = await environment(t, { orchestrations: [one], activities: [work], storage: sqlite(":memory:") });
+
+  assert.equal(await away.result(await away.client.import(JSON.stringify(capsule))), "done");
+
+  assert.deepEqual(starts, ["attempt 1", "attempt 2"]);
+});
+
 test("a capsule with sealed contents needs the codec that sealed them", async (t) => {
   const work = activity("work", async () => "secret");
   const one = orchestration("one", async (ctx) => {
