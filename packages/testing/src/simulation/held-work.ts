@@ -1,0 +1,106 @@
+/**
+ * Activities and model calls under way in a simulation. Each does what it does when it is started, and then holds its
+ * answer back until the simulation lets it go: so answers come in any order, and workers die with answers in their hands.
+ */
+import type { AnyActivity, LlmProvider, LlmResponse } from "@stet/core";
+
+interface Held {
+  readonly worker: number;
+  readonly key: string;
+  readonly release: () => void;
+}
+
+/** See the head of the file. */
+export class HeldWork {
+  readonly #held: Held[] = [];
+  readonly #running = new Map<string, number>();
+  /** How often irreversible activities were started, by idempotency key. */
+  readonly irreversibleStarts: Map<string, number> = new Map();
+
+  /** How many answers are held back. */
+  get size(): number {
+    return this.#held.length;
+  }
+
+  /** How many answers of a worker are held back. */
+  heldBy(worker: number): number {
+    return this.#held.filter((held) => held.worker === worker).length;
+  }
+
+  /** Whether a request runs in a worker, held back or not. */
+  isRunning(worker: number, key: string): boolean {
+    return this.#running.has(`${worker} ${key}`);
+  }
+
+  /** Lets an answer go, modulo their number. Answers whether there was one. */
+  release(pick: number): boolean {
+    const [held] = this.#held.splice(pick % Math.max(1, this.#held.length), 1);
+    held?.release();
+    return held !== undefined;
+  }
+
+  /** The worker is dead, and its answers with it. */
+  forget(worker: number): void {
+    for (const held of [...this.#held]) if (held.worker === worker) this.#remove(held);
+    for (const name of [...this.#running.keys()]) if (name.startsWith(`${worker} `)) this.#running.delete(name);
+  }
+
+  activity(worker: number, definition: AnyActivity): AnyActivity {
+    return {
+      ...definition,
+      run: (ctx, input) => {
+        const { idempotencyKey: key, signal } = ctx;
+        if (definition.options.effect === "irreversible") {
+          this.irreversibleStarts.set(key, (this.irreversibleStarts.get(key) ?? 0) + 1);
+        }
+        return this.#hold(worker, key, signal, async () => definition.run(ctx, input));
+      },
+    };
+  }
+
+  model(worker: number, provider: LlmProvider): LlmProvider {
+    const held: LlmProvider = {
+      name: provider.name,
+      model: provider.model,
+      capabilities: provider.capabilities,
+      complete: (request, options) =>
+        this.#hold<LlmResponse>(worker, options.idempotencyKey, options.signal, () =>
+          provider.complete(request, options),
+        ),
+    };
+    return held;
+  }
+
+  async #hold<Answer>(worker: number, key: string, signal: AbortSignal, run: () => Promise<Answer>): Promise<Answer> {
+    const name = `${worker} ${key}`;
+    this.#running.set(name, (this.#running.get(name) ?? 0) + 1);
+    try {
+      const answer = run();
+      await answer.catch(() => undefined);
+      await this.#released(worker, key, signal);
+      return await answer;
+    } finally {
+      const left = (this.#running.get(name) ?? 1) - 1;
+      if (left > 0) this.#running.set(name, left);
+      else this.#running.delete(name);
+    }
+  }
+
+  #released(worker: number, key: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const held: Held = { worker, key, release: resolve };
+      this.#held.push(held);
+      signal.addEventListener("abort", () => {
+        this.#remove(held);
+        resolve();
+      });
+    });
+  }
+
+  #remove(held: Held): void {
+    const at = this.#held.indexOf(held);
+    if (at >= 0) this.#held.splice(at, 1);
+    held.release();
+  }
+}

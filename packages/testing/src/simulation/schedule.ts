@@ -1,0 +1,115 @@
+/**
+ * Schedules: what happens to instances and workers while a program runs, in which order, as plain JSON. When the moves
+ * are used up everything is repaired, and what is left runs to its end.
+ */
+import fc from "fast-check";
+
+/** See the head of the file. */
+export interface Schedule {
+  /** Decides how long calls of the store take, and which of several things happens first once the moves are used up. */
+  readonly seed: number;
+  readonly moves: readonly Move[];
+}
+
+/** One thing that happens, and how many macrotasks pass until the next one. */
+export type Move = (WorkerMove | OutsideMove) & { readonly hops: number };
+
+/** What happens to workers and to the world around them. `worker` is 0 or 1. */
+export type WorkerMove =
+  /** One of the activities and model calls under way answers. */
+  | { readonly move: "answer"; readonly pick: number }
+  /** Time passes until the next timer that somebody waits for. */
+  | { readonly move: "time" }
+  /** Time passes until the next heartbeat. */
+  | { readonly move: "beat" }
+  /** The worker is killed at a call of the store. Its silence must be noticed, or it is declared dead at once. */
+  | {
+      readonly move: "crash";
+      readonly worker: number;
+      readonly afterCalls: number;
+      readonly answered: boolean;
+      readonly silent: boolean;
+    }
+  /** A worker that was killed is started again. One that lives is shut down first. */
+  | { readonly move: "restart"; readonly worker: number }
+  /** The worker forgets its live executions. */
+  | { readonly move: "evict"; readonly worker: number }
+  /** The worker is declared dead while it lives. */
+  | { readonly move: "bury"; readonly worker: number }
+  /** Calls of the store fail, before or after they were carried out. */
+  | { readonly move: "trouble"; readonly worker: number; readonly calls: number };
+
+/** What clients do to instances. `target` counts the instances of the store, modulo their number. */
+export type OutsideMove =
+  | { readonly move: "event"; readonly target: number; readonly name: string; readonly key?: string }
+  | { readonly move: "cancel" | "terminate" | "retry"; readonly target: number }
+  /** Deletes the instance and starts another one with its id. */
+  | { readonly move: "recreate" };
+
+/** More losses of a worker than this between two commits would block an instance. */
+const mostLosses = 4;
+
+/** Schedules, with what clients do or without. */
+export function schedules({ outside }: { readonly outside: boolean }): fc.Arbitrary<Schedule> {
+  return fc
+    .record({
+      seed: fc.nat({ max: 0xffff }),
+      moves: fc.array(outside ? fc.oneof(...often(workerMove()), ...often(outsideMove())) : workerMove(), {
+        maxLength: 40,
+        size: "max",
+      }),
+    })
+    .map(({ seed, moves }) => ({ seed, moves: withoutTooManyLosses(moves) }));
+}
+
+function workerMove(): fc.Arbitrary<Move> {
+  const worker = fc.nat({ max: 1 });
+  const hops = fc.oneof(fc.nat({ max: 3 }), fc.constantFrom(6, 12, 25));
+  const answer = fc.record({ move: fc.constant("answer"), pick: fc.nat({ max: 7 }), hops });
+  const time = fc.record({ move: fc.constant("time"), hops });
+  return fc.oneof(
+    { weight: 8, arbitrary: answer },
+    { weight: 4, arbitrary: time },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("beat"), hops }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        move: fc.constant("crash"),
+        worker,
+        afterCalls: fc.nat({ max: 6 }),
+        answered: fc.boolean(),
+        silent: fc.boolean(),
+        hops,
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ move: fc.constant("restart"), worker, hops }) },
+    { weight: 2, arbitrary: fc.record({ move: fc.constant("evict"), worker, hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("bury"), worker, hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("trouble"), worker, calls: fc.nat({ max: 4 }), hops }) },
+  );
+}
+
+function outsideMove(): fc.Arbitrary<Move> {
+  const target = fc.nat({ max: 7 });
+  const hops = fc.nat({ max: 6 });
+  const event = { move: fc.constant("event"), target, name: fc.constantFrom("apple", "pear"), hops };
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.record(event) },
+    { weight: 2, arbitrary: fc.record({ ...event, key: fc.constantFrom("k1", "k2") }) },
+    { weight: 2, arbitrary: fc.record({ move: fc.constant("cancel"), target, hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("terminate"), target, hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("retry"), target, hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("recreate"), hops }) },
+  );
+}
+
+function often(arbitrary: fc.Arbitrary<Move>): fc.WeightedArbitrary<Move>[] {
+  return [{ weight: 1, arbitrary }];
+}
+
+function withoutTooManyLosses(moves: readonly Move[]): Move[] {
+  let losses = 0;
+  return moves.filter(
+    ({ move }) => (move !== "crash" && move !== "bury" && move !== "restart") || ++losses <= mostLosses,
+  );
+}

@@ -1,0 +1,205 @@
+/**
+ * Random programs under random schedules: what one run is, and what must be true of it.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { type HistoryEvent, isStetError, type StorageProvider } from "@stet/core";
+import fc from "fast-check";
+import { interpreter, type Errand, type ProgramInput } from "./interpreter.ts";
+import type { Program } from "./program.ts";
+import { programs } from "./programs.ts";
+import { type Move, type OutsideMove, type Schedule, schedules } from "./schedule.ts";
+import { type SearchOptions, type SimulationReport, search } from "./search.ts";
+import { assertNothingLost, assertSound, broken, type Outcome, outcomeOf, type Recording } from "./soundness.ts";
+import type { Stores } from "./stores.ts";
+import { type Inhabitants, World } from "./world.ts";
+
+/** A program and what happens to it. Plain JSON, to be printed and kept. */
+export interface Scenario {
+  readonly program: Program;
+  /** Whether what the program comes to may depend on the order in which things happen. */
+  readonly races: boolean;
+  readonly schedule: Schedule;
+}
+
+/** Options of {@link simulatePrograms}. */
+export interface ProgramSimulationOptions extends SearchOptions {
+  /** Played before anything is made up: what has failed before. */
+  readonly scenarios?: readonly Scenario[];
+}
+
+/**
+ * Makes up orchestration programs that use everything that is durable, and runs each on two workers that crash, forget,
+ * are shut down, declared dead and cut off from their store, while clients send events, cancel, terminate, retry, delete
+ * and start again. For those who write storage providers, and for this library itself.
+ *
+ * It checks, besides what {@link simulate} does, that each answer belongs to its question, and each event was sent.
+ *
+ * @example
+ * ```ts
+ * await simulatePrograms({ storage: () => sqlite(":memory:"), runs: 500 });
+ * ```
+ * @throws Error with the seed and the smallest scenario that was found to fail.
+ */
+export async function simulatePrograms(options: ProgramSimulationOptions): Promise<SimulationReport> {
+  const { scenarios = [] } = options;
+  const of = (races: boolean) =>
+    fc.record({ program: programs({ races }), races: fc.constant(races), schedule: schedules({ outside: races }) });
+  return search<Scenario>(fc.oneof(of(true), of(false)), play, options, scenarios);
+}
+
+async function play(scenario: Scenario, stores: Stores): Promise<void> {
+  const disturbed = await stores.use((store) => run(scenario, store));
+  if (scenario.races) return;
+  const undisturbed = await stores.use((store) => run({ ...scenario, schedule: { seed: 0, moves: [] } }, store));
+  if (!isDeepStrictEqual(disturbed, undisturbed)) {
+    broken(`the outcome of the undisturbed run, ${JSON.stringify(undisturbed)}`, JSON.stringify(disturbed));
+  }
+}
+
+const rootId = "program";
+
+async function run({ program, races, schedule }: Scenario, store: StorageProvider): Promise<Outcome> {
+  const { orchestration, activities, llm } = interpreter();
+  const inhabitants: Inhabitants = {
+    orchestrations: [orchestration],
+    activities,
+    llm,
+    answerWait: ({ name }) => ({ name }),
+  };
+  const options = { store, seed: schedule.seed, timePassesDuringWork: races, whenQuiet: assertNothingLost };
+  const world = await World.open(inhabitants, options);
+  try {
+    const clients = new Clients(world, { program, life: 1, races });
+    await clients.start();
+    for (const move of schedule.moves) {
+      if (isOutside(move)) await clients.play(move);
+      else await world.play(move);
+      await world.pass(move.hops);
+    }
+    await world.comeToEnd();
+    for (const recording of await assertSound(world, inhabitants.orchestrations)) {
+      assertFitting(recording);
+      clients.assertDelivered(recording);
+    }
+    return await outcomeOf(world, rootId);
+  } finally {
+    await world.close();
+  }
+}
+
+function isOutside(move: Move): move is OutsideMove & Move {
+  return ["event", "cancel", "terminate", "retry", "recreate"].includes(move.move);
+}
+
+/** Clients, and what they have sent so far. */
+class Clients {
+  readonly #world: World;
+  #input: ProgramInput;
+  #sent = 0;
+  /** The ids of events by receiver, in the order in which they were sent. */
+  readonly #accepted = new Map<string, number[]>();
+  readonly #keys = new Set<string>();
+  /** Those that were run again after their end, at which they dropped what they had not received. */
+  readonly #retried = new Set<string>();
+
+  constructor(world: World, input: ProgramInput) {
+    this.#world = world;
+    this.#input = input;
+  }
+
+  async start(): Promise<void> {
+    await this.#world.client.startOrchestration("program", this.#input, { instanceId: rootId });
+  }
+
+  async play(move: OutsideMove): Promise<void> {
+    const { client } = this.#world;
+    if (move.move === "recreate") return this.#recreate();
+    const { instances } = await client.list({ limit: 1000 });
+    const { instanceId } = instances[move.target % instances.length] as (typeof instances)[number];
+    switch (move.move) {
+      case "event":
+        return this.#send(instanceId, move.name, move.key);
+      case "cancel":
+        return client.instance(instanceId).cancel("a client says so");
+      case "terminate":
+        return client.instance(instanceId).terminate("a client says so");
+      case "retry":
+        this.#retried.add(instanceId);
+        return ignoring("instance_running", client.retry(instanceId));
+    }
+  }
+
+  /** What an instance received from clients is what they sent, in order, as far as it lived to receive it. */
+  assertDelivered({ state: { instanceId }, histories }: Recording): void {
+    const received = histories.flat().flatMap((event) => (isFromClient(event) ? [event.data.sent] : []));
+    const accepted = this.#accepted.get(instanceId) ?? [];
+    const possible = this.#retried.has(instanceId) ? accepted.filter((id) => received.includes(id)) : accepted;
+    if (!isDeepStrictEqual(received, possible.slice(0, received.length))) {
+      broken(`instance ${instanceId} to receive the events ${accepted.join(", ")} in order`, received.join(", "));
+    }
+  }
+
+  async #send(instanceId: string, name: string, key: string | undefined): Promise<void> {
+    const sent = ++this.#sent;
+    const options = key === undefined ? {} : { idempotencyKey: key };
+    try {
+      await this.#world.client.instance(instanceId).raiseEvent(name, { sent }, options);
+    } catch (error) {
+      if (isStetError(error, "instance_ended")) return;
+      throw error;
+    }
+    const keyed = `${instanceId} ${key}`;
+    if (key !== undefined && this.#keys.has(keyed)) return;
+    this.#keys.add(keyed);
+    this.#accepted.set(instanceId, [...(this.#accepted.get(instanceId) ?? []), sent]);
+  }
+
+  async #recreate(): Promise<void> {
+    const tree = await this.#world.client.tree(rootId);
+    await this.#world.client.delete(rootId, { force: true });
+    for (const { instanceId } of tree) {
+      this.#accepted.delete(instanceId);
+      for (const keyed of this.#keys) if (keyed.startsWith(`${instanceId} `)) this.#keys.delete(keyed);
+      for (const key of this.#world.work.irreversibleStarts.keys()) {
+        if (key.startsWith(`${instanceId}/`)) this.#world.work.irreversibleStarts.delete(key);
+      }
+    }
+    this.#input = { ...this.#input, life: this.#input.life + 1 };
+    await this.start();
+  }
+}
+
+function isFromClient(event: HistoryEvent): event is HistoryEvent & { readonly data: { readonly sent: number } } {
+  return event.kind === "EventReceived" && typeof (event.data as { sent?: unknown } | undefined)?.sent === "number";
+}
+
+/** Each answer is the answer to its question, in the same life of the instance. */
+function assertFitting({ state: { instanceId }, histories }: Recording): void {
+  const life = (histories.at(-1)?.[0] as { input?: ProgramInput } | undefined)?.input?.life;
+  for (const history of histories) {
+    for (const event of history) {
+      const request = "source" in event ? history[event.source - 1] : undefined;
+      const where = `event ${event.id} of instance ${instanceId}`;
+      if (event.kind === "ActivityCompleted" && request?.kind === "ActivityScheduled") {
+        if (!isDeepStrictEqual(event.result, request.input)) {
+          broken(`${where} to answer ${JSON.stringify(request.input)}`, JSON.stringify(event.result));
+        }
+        if ((request.input as unknown as Errand).life !== life) broken(`${where} to be of life ${life}`, "another");
+      }
+      if (event.kind === "EventReceived" && (event.data as { life?: number } | undefined)?.life !== undefined) {
+        const sender = event.data as { from: string; life: number };
+        if (sender.from === instanceId && sender.life !== life) {
+          broken(`${where} to come from life ${life} of its sender`, `life ${sender.life}`);
+        }
+      }
+    }
+  }
+}
+
+async function ignoring(code: Parameters<typeof isStetError>[1], done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (error) {
+    if (!isStetError(error, code)) throw error;
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * `npm run simulate -- [--minutes N] [--seed S]`: plays the scenarios that were kept and then new ones until the time is
+ * over. Ends with 1 when a run is not sound, and prints the smallest scenario that shows it: to keep it, add that to
+ * `kept-scenarios.ts`.
+ */
+import { parseArgs } from "node:util";
+import { sqlite } from "@stet/sqlite";
+import { simulatePrograms } from "@stet/testing";
+import { keptScenarios } from "./kept-scenarios.ts";
+
+const { values } = parseArgs({ options: { minutes: { type: "string", default: "5" }, seed: { type: "string" } } });
+const minutes = Number(values.minutes);
+const seed = Number(values.seed ?? Date.now() % 1_000_000_000);
+if (!(minutes > 0) || !Number.isInteger(seed)) {
+  console.error("npm run simulate -- [--minutes N] [--seed S]: N more than 0, S a whole number");
+  process.exit(2);
+}
+
+console.log(`seed ${seed}, ${minutes} minutes`);
+const startedAt = performance.now();
+try {
+  const { runs } = await simulatePrograms({
+    storage: () => sqlite(":memory:"),
+    scenarios: keptScenarios,
+    time: minutes * 60_000,
+    seed,
+    onRun: show,
+  });
+  console.log(`${process.stdout.isTTY ? "\n" : ""}${JSON.stringify({ seed, runs })}`);
+} catch (error) {
+  console.error(`\n${(error as Error).message}\nAgain: npm run simulate -- --minutes ${minutes} --seed ${seed}`);
+  console.error((error as Error).cause);
+  process.exitCode = 1;
+}
+
+/** One line that is written over where there is a terminal. */
+function show(runs: number): void {
+  const seconds = (performance.now() - startedAt) / 1_000;
+  const line = `${runs} runs in ${seconds.toFixed(0)} s, ${((runs / seconds) * 60).toFixed(0)} a minute`;
+  if (process.stdout.isTTY) process.stdout.write(`\r\u001b[K${line}`);
+  else if (runs % 1_000 === 0) console.log(line);
+}
