@@ -72,14 +72,16 @@ export interface CrashReport {
  * @example
  * ```ts
  * const report = await exploreCrashes(() => {
- *   const bank = new Bank();
+ *   const mails = new Map<string, string>();
+ *   const send = activity("send", async (ctx, to: string) => void mails.set(ctx.idempotencyKey, to));
+ *   const remindOnce = orchestration("remindOnce", async (ctx, to: string) => ctx.activity(send, to));
  *   return {
  *     storage: sqlite(":memory:"),
- *     orchestrations: [checkout],
- *     activities: [chargeAt(bank)],
+ *     orchestrations: [remindOnce],
+ *     activities: [send],
  *     scenario: async (env) => {
- *       const run = await env.startOrchestration(checkout, "order-1", { instanceId: "order-1" });
- *       return { result: await env.result(run), charged: bank.total };
+ *       await env.result(await env.startOrchestration(remindOnce, "Ada"));
+ *       return [...mails.values()];
  *     },
  *   };
  * });

@@ -76,8 +76,8 @@ export interface FaultyStorage extends StorageProvider {
  * const env = await TestEnvironment.start({
  *   storage: sqlite(":memory:"),
  *   wire: (storage, clock) => faulty(storage, { clock, faults: [{ kind: "fail", when: "before", every: 3 }] }),
- *   orchestrations: [checkout],
- *   activities: [charge],
+ *   orchestrations: [remind],
+ *   activities: [mail],
  * });
  * ```
  * @throws ConfigurationError when `every`, `share` or a duration is wrong.
