@@ -13,7 +13,7 @@ import type {
   Runtime,
   StorageProvider,
 } from "@stet/core";
-import type { TestEnvironment } from "@stet/testing";
+import type { LlmDialect, TestEnvironment } from "@stet/testing";
 
 export { default as assert } from "node:assert/strict";
 export { test } from "node:test";
@@ -36,6 +36,7 @@ export declare const handle: InstanceHandle<string>;
 export declare const history: readonly HistoryEvent[];
 export declare const storage: StorageProvider;
 export declare const llm: LlmProvider;
+export declare const dialect: LlmDialect;
 export declare const orchestrations: readonly AnyOrchestration[];
 export declare const activities: readonly AnyActivity[];
 

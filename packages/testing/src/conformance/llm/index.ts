@@ -36,7 +36,6 @@ const chapters: readonly Chapter[] = [
  *
  * @example
  * ```ts
- * declare const dialect: LlmDialect;
  * testLlmProvider("my vendor", dialect);
  * ```
  */
