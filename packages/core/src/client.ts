@@ -19,6 +19,7 @@ import type { OrchestrationStarted } from "./events.ts";
 import { assertForkOptions, type ForkOptions, forkedTree } from "./fork.ts";
 import { type ClientMeans, Handle, stateOf, unknown } from "./handle.ts";
 import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./instance-handle.ts";
+import { Gatherer } from "./gatherer.ts";
 import { InstanceWatcher } from "./instance-watcher.ts";
 import { summaryOf, type UsageRow, type UsageSummary } from "./llm/usage.ts";
 import type { StartMessage } from "./messages.ts";
@@ -29,7 +30,14 @@ import { assertKind } from "./registry.ts";
 import { assertCodec, assertStorage } from "./runtime-options.ts";
 import { assertValid } from "./schema.ts";
 import type { ExecutionRecord, StorageStats, StoredTree } from "./storage-admin.ts";
-import type { OutgoingStart, StartOutcome, StorageProvider, WorkerRecord } from "./storage.ts";
+import type {
+  OutgoingMessage,
+  OutgoingStart,
+  SendOutcome,
+  StartOutcome,
+  StorageProvider,
+  WorkerRecord,
+} from "./storage.ts";
 import { systemClock } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
 import { defaultPayloadLimit, toPayload } from "./to-payload.ts";
@@ -87,11 +95,7 @@ export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" |
 export class Client implements OrchestrationClient {
   readonly #means: ClientMeans;
   readonly #storage: StorageProvider;
-  #starts: {
-    readonly start: OutgoingStart;
-    readonly settle: (outcome: StartOutcome) => void;
-    readonly fail: (error: unknown) => void;
-  }[] = [];
+  readonly #starts: Gatherer<OutgoingStart, StartOutcome>;
   #closed = false;
 
   /**
@@ -110,8 +114,10 @@ export class Client implements OrchestrationClient {
 
   private constructor({ storage, codec, clock = systemClock, payloadLimit = defaultPayloadLimit }: ClientOptions) {
     this.#storage = storage;
+    this.#starts = new Gatherer((starts) => storage.startInstances(starts));
+    const messages = new Gatherer<OutgoingMessage, SendOutcome>((sent) => storage.sendMessages(sent));
     const watcher = new InstanceWatcher(storage, clock);
-    this.#means = { storage, codec: new TextCodec(codec), clock, payloadLimit, watcher, closed: () => this.#closed };
+    this.#means = { storage, codec: new TextCodec(codec), clock, payloadLimit, watcher, messages };
   }
 
   startOrchestration: OrchestrationClient["startOrchestration"] = async (
@@ -120,7 +126,7 @@ export class Client implements OrchestrationClient {
     options: StartInstanceOptions = {},
   ) => {
     const start = this.#startOf(callee, input, options);
-    const outcome = await this.#enqueueStart(start);
+    const outcome = await this.#starts.ask(start);
     if (outcome === "exists" && options.ifExists !== "attach") {
       throw new InstanceError(
         "instance_exists",
@@ -402,25 +408,6 @@ export class Client implements OrchestrationClient {
     const start: StartMessage = { kind: "Start", name, ...routing, ...(payload !== undefined && { input: payload }) };
     const { codec, clock } = this.#means;
     return { instanceId, name, ...routing, body: codec.encode(start, instanceId), at: clock.now() };
-  }
-
-  /** Starts asked for in the same tick share a transaction. */
-  #enqueueStart(start: OutgoingStart): Promise<StartOutcome> {
-    return new Promise((settle, fail) => {
-      if (this.#starts.length === 0) queueMicrotask(() => void this.#flushStarts());
-      this.#starts.push({ start, settle, fail });
-    });
-  }
-
-  async #flushStarts(): Promise<void> {
-    const starts = this.#starts;
-    this.#starts = [];
-    try {
-      const outcomes = await this.#storage.startInstances(starts.map(({ start }) => start));
-      starts.forEach(({ settle }, i) => settle(outcomes[i] ?? "exists"));
-    } catch (error) {
-      for (const { fail } of starts) fail(error);
-    }
   }
 }
 

@@ -14,6 +14,7 @@ import {
   TimeoutError,
 } from "./errors.ts";
 import type { HistoryEvent } from "./events.ts";
+import type { Gatherer } from "./gatherer.ts";
 import type {
   InstanceHandle,
   InstanceState,
@@ -27,7 +28,7 @@ import { shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
 import type { Clock } from "./ports.ts";
 import type { InstanceRecord } from "./storage-admin.ts";
-import type { SendOutcome, StorageProvider } from "./storage.ts";
+import type { OutgoingMessage, SendOutcome, StorageProvider } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 import { toPayload } from "./to-payload.ts";
 import { waitingForOf } from "./waiting-for.ts";
@@ -38,9 +39,9 @@ export interface ClientMeans {
   readonly codec: TextCodec;
   readonly clock: Clock;
   readonly watcher: InstanceWatcher;
+  /** Where messages go, those of the same tick together. */
+  readonly messages: Gatherer<OutgoingMessage, SendOutcome>;
   readonly payloadLimit: number;
-  /** Set when the client was closed: waiting ends. */
-  readonly closed: () => boolean;
 }
 
 /** Rows of an output stream read at once. */
@@ -60,17 +61,21 @@ export class Handle<Output> implements InstanceHandle<Output> {
     const { clock } = this.#means;
     const limitMs = options.timeout === undefined ? undefined : durationMs(options.timeout, "the timeout of result()");
     const limitAt = limitMs === undefined ? undefined : clock.now() + limitMs;
-    using changes = this.#changes({ onlyEnd: true });
-    for (;;) {
-      const record = await this.#record();
-      if (isOver(record)) return (await this.#outcome(record)) as Output;
-      const next = await changes.next(limitAt);
-      if (next === "closed") throw closed(this.instanceId);
-      if (next === "late") {
-        throw new TimeoutError(
-          `Expected instance ${this.instanceId} to end within ${limitMs} ms, got status ${record.status}; it goes on`,
-        );
+    const changes = this.#means.watcher.watch(this.instanceId, { onlyEnd: true });
+    try {
+      for (;;) {
+        const record = await this.#record();
+        if (isOver(record)) return (await this.#outcome(record)) as Output;
+        const next = await changes.next(limitAt);
+        if (next === "closed") throw closed(this.instanceId);
+        if (next === "late") {
+          throw new TimeoutError(
+            `Expected instance ${this.instanceId} to end within ${limitMs} ms, got status ${record.status}; it goes on`,
+          );
+        }
       }
+    } finally {
+      changes.stop();
     }
   }
 
@@ -131,28 +136,36 @@ export class Handle<Output> implements InstanceHandle<Output> {
   async *outputs(options: { readonly from?: number; readonly signal?: AbortSignal } = {}): AsyncGenerator<OutputRow> {
     const { storage } = this.#means;
     let { from = 0 } = options;
-    using changes = this.#changes(options);
-    while (options.signal?.aborted !== true) {
-      const record = await this.#record(); // before the rows: what was emitted before the end is then read
-      const rows = await storage.admin.readOutputs(this.instanceId, from, outputPage);
-      for (const { offset, at, body } of rows) {
-        yield { offset, at, data: await decoded(body, record, this.#means) };
-        from = offset;
+    const changes = this.#means.watcher.watch(this.instanceId, options);
+    try {
+      while (options.signal?.aborted !== true) {
+        const record = await this.#record(); // before the rows: what was emitted before the end is then read
+        const rows = await storage.admin.readOutputs(this.instanceId, from, outputPage);
+        for (const { offset, at, body } of rows) {
+          yield { offset, at, data: await decoded(body, record, this.#means) };
+          from = offset;
+        }
+        if (rows.length === 0 && (isOver(record) || (await changes.next()) === "closed")) return;
       }
-      if (rows.length === 0 && (isOver(record) || (await changes.next()) === "closed")) return;
+    } finally {
+      changes.stop();
     }
   }
 
   async *changes(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<InstanceState> {
     let last = "";
-    using changes = this.#changes(options);
-    while (options.signal?.aborted !== true) {
-      const record = await this.#record();
-      const { status, execution, customStatus, blocked, version } = record;
-      const standing = JSON.stringify([status, execution, customStatus, blocked, version]);
-      if (standing !== last) yield await stateOf(record, this.#means);
-      last = standing;
-      if (isOver(record) || (await changes.next()) === "closed") return;
+    const changes = this.#means.watcher.watch(this.instanceId, options);
+    try {
+      while (options.signal?.aborted !== true) {
+        const record = await this.#record();
+        const { status, execution, customStatus, blocked, version } = record;
+        const standing = JSON.stringify([status, execution, customStatus, blocked, version]);
+        if (standing !== last) yield await stateOf(record, this.#means);
+        last = standing;
+        if (isOver(record) || (await changes.next()) === "closed") return;
+      }
+    } finally {
+      changes.stop();
     }
   }
 
@@ -172,54 +185,13 @@ export class Handle<Output> implements InstanceHandle<Output> {
   }
 
   async #send(message: Message, idempotencyKey?: string): Promise<SendOutcome> {
-    const { storage, codec, clock } = this.#means;
+    const { messages, codec, clock } = this.#means;
     const { instanceId } = this;
     const body = codec.encode(message, instanceId);
-    const [outcome] = await storage.sendMessages([
-      { instanceId, body, at: clock.now(), ...(idempotencyKey !== undefined && { idempotencyKey }) },
-    ]);
-    if (outcome === undefined || outcome === "unknown") throw unknown(instanceId);
+    const key = idempotencyKey !== undefined && { idempotencyKey };
+    const outcome = await messages.ask({ instanceId, body, at: clock.now(), ...key });
+    if (outcome === "unknown") throw unknown(instanceId);
     return outcome;
-  }
-
-  /** Answers when it is time to look again, one after another, until a time, an abort or the client's end. */
-  #changes({ signal, onlyEnd = false }: { signal?: AbortSignal | undefined; onlyEnd?: boolean } = {}): {
-    next(until?: number): Promise<Change>;
-    [Symbol.dispose](): void;
-  } {
-    const { watcher, clock, closed: isClosed } = this.#means;
-    let changed = false;
-    let wake = () => {};
-    const notice = () => {
-      changed = true;
-      wake();
-    };
-    const unwatch = watcher.watch(this.instanceId, (mayHaveEnded) => {
-      if (mayHaveEnded || !onlyEnd) notice();
-    });
-    signal?.addEventListener("abort", notice);
-    return {
-      async next(until) {
-        const isLate = () => until !== undefined && clock.now() >= until;
-        if (!changed && !isLate()) {
-          await new Promise<void>((resolve) => {
-            const cancel = until === undefined ? undefined : clock.setTimer(until, () => wake());
-            wake = () => {
-              cancel?.();
-              resolve();
-            };
-          });
-        }
-        if (isClosed() || signal?.aborted === true) return "closed";
-        if (!changed && isLate()) return "late";
-        changed = false;
-        return "changed";
-      },
-      [Symbol.dispose]() {
-        unwatch();
-        signal?.removeEventListener("abort", notice);
-      },
-    };
   }
 }
 
@@ -227,8 +199,6 @@ function assertReason(reason: unknown, instanceId: string): void {
   if (typeof reason === "string") return;
   throw new ConfigurationError(`Expected the reason to end instance ${instanceId} to be a text, got ${shown(reason)}`);
 }
-
-type Change = "changed" | "late" | "closed";
 
 /** The public view of a row. */
 export async function stateOf(record: InstanceRecord, means: ClientMeans): Promise<InstanceState> {

@@ -1,6 +1,7 @@
 /**
  * Reads and watches instances for clients: many askers at once cost one read, and nobody polls where the store can push.
  */
+import { Gatherer } from "./gatherer.ts";
 import type { Clock } from "./ports.ts";
 import type { InstanceRecord } from "./storage-admin.ts";
 import type { StorageChange, StorageProvider } from "./storage.ts";
@@ -8,55 +9,69 @@ import type { StorageChange, StorageProvider } from "./storage.ts";
 /** Whoever watches looks again after this long even if the store told of no change. */
 const lookAgainMs = 30_000;
 
+/** Why it is time to look again, or no more. */
+export type Change = "changed" | "late" | "closed";
+
+/** How to watch. */
+export interface WatchOptions {
+  /** Ends it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Tell only of changes by which the instance may have ended. */
+  readonly onlyEnd?: boolean;
+}
+
 /** See the head of the file. */
 export class InstanceWatcher {
-  readonly #storage: StorageProvider;
-  readonly #listeners = new Map<string, Set<(mayHaveEnded: boolean) => void>>();
+  readonly #records: Gatherer<string, InstanceRecord | undefined>;
+  readonly #watching = new Map<string, InstanceChanges[]>();
   readonly #unsubscribe: () => void;
-  #asked: Map<string, ((record: InstanceRecord | undefined) => void)[]> | undefined;
-  #failing: ((error: unknown) => void)[] = [];
   readonly #clock: Clock;
   #stopLooking: (() => void) | undefined;
+  #closed = false;
 
   constructor(storage: StorageProvider, clock: Clock) {
-    this.#storage = storage;
     this.#clock = clock;
+    this.#records = new Gatherer(async (ids) => {
+      const records = await storage.admin.getInstances(ids);
+      const byId = new Map(records.map((record) => [record.instanceId, record]));
+      return ids.map((id) => byId.get(id));
+    });
     this.#unsubscribe = storage.onChange((change) => this.#changed(change));
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   /** The row of an instance as it is now. */
   read(instanceId: string): Promise<InstanceRecord | undefined> {
-    return new Promise((resolve, reject) => {
-      if (this.#asked === undefined) {
-        this.#asked = new Map();
-        void Promise.resolve().then(() => this.#readAsked());
-      }
-      const askers = this.#asked.get(instanceId);
-      if (askers === undefined) this.#asked.set(instanceId, [resolve]);
-      else askers.push(resolve);
-      this.#failing.push(reject);
-    });
+    return this.#records.ask(instanceId);
   }
 
-  /**
-   * Calls back when the instance may have changed, and says whether it may have ended by that. Returns what ends it.
-   */
-  watch(instanceId: string, listener: (mayHaveEnded: boolean) => void): () => void {
-    const listeners = this.#listeners.get(instanceId) ?? new Set();
-    this.#listeners.set(instanceId, listeners.add(listener));
+  /** What happens to an instance from now on. */
+  watch(instanceId: string, options: WatchOptions = {}): InstanceChanges {
+    const stop = (): void => this.#stop(instanceId, changes);
+    const changes = new InstanceChanges(this, this.#clock, options, stop);
+    const others = this.#watching.get(instanceId);
+    if (others === undefined) this.#watching.set(instanceId, [changes]);
+    else others.push(changes);
     if (this.#stopLooking === undefined) this.#lookAgain();
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0 && this.#listeners.get(instanceId) === listeners) this.#listeners.delete(instanceId);
-      if (this.#listeners.size === 0) this.#rest();
-    };
+    return changes;
   }
 
   /** Ends watching and wakes all who watch, so that they see it. */
   close(): void {
+    this.#closed = true;
     this.#unsubscribe();
     this.#rest();
     this.#changed({ turns: false, work: false });
+  }
+
+  #stop(instanceId: string, changes: InstanceChanges): void {
+    const left = this.#watching.get(instanceId)?.filter((other) => other !== changes) ?? [];
+    if (left.length > 0) this.#watching.set(instanceId, left);
+    else this.#watching.delete(instanceId);
+    if (this.#watching.size === 0) this.#rest();
   }
 
   /** The timer also keeps the process alive: whoever waits must not be left by it. */
@@ -73,25 +88,68 @@ export class InstanceWatcher {
     this.#stopLooking = undefined;
   }
 
-  #changed({ instances, ended = instances }: StorageChange): void {
+  #changed({ instances, ended }: StorageChange): void {
+    if (instances === undefined) {
+      for (const watching of this.#watching.values()) for (const changes of watching) changes.notice(true);
+      return;
+    }
     const over = ended === undefined ? undefined : new Set(ended);
-    for (const id of instances ?? this.#listeners.keys()) {
-      for (const listener of [...(this.#listeners.get(id) ?? [])]) listener(over?.has(id) ?? true);
+    for (const id of instances) {
+      for (const changes of this.#watching.get(id) ?? []) changes.notice(over?.has(id) ?? true);
     }
   }
+}
 
-  async #readAsked(): Promise<void> {
-    const asked = this.#asked ?? new Map<string, ((record: InstanceRecord | undefined) => void)[]>();
-    const failing = this.#failing;
-    this.#asked = undefined;
-    this.#failing = [];
-    try {
-      const records = new Map<string, InstanceRecord>();
-      for (const record of await this.#storage.admin.getInstances([...asked.keys()]))
-        records.set(record.instanceId, record);
-      for (const [id, askers] of asked) for (const resolve of askers) resolve(records.get(id));
-    } catch (error) {
-      for (const reject of failing) reject(error);
-    }
+/** The changes of one instance, one after another. Whoever asked for them stops them. */
+export class InstanceChanges {
+  readonly stop: () => void;
+  readonly #watcher: InstanceWatcher;
+  readonly #clock: Clock;
+  readonly #onlyEnd: boolean;
+  readonly #signal: AbortSignal | undefined;
+  #changed = false;
+  #wake: (() => void) | undefined;
+
+  constructor(watcher: InstanceWatcher, clock: Clock, { signal, onlyEnd = false }: WatchOptions, stop: () => void) {
+    this.#watcher = watcher;
+    this.#clock = clock;
+    this.#onlyEnd = onlyEnd;
+    this.#signal = signal;
+    this.stop = stop;
+    if (signal === undefined) return;
+    const notice = () => this.notice(true);
+    signal.addEventListener("abort", notice);
+    this.stop = () => {
+      signal.removeEventListener("abort", notice);
+      stop();
+    };
+  }
+
+  /** Something happened to it. */
+  notice(mayHaveEnded: boolean): void {
+    if (!mayHaveEnded && this.#onlyEnd) return;
+    this.#changed = true;
+    this.#wake?.();
+  }
+
+  /** Answers when it is time to look again: after a change, at a time, at an abort or at the client's end. */
+  async next(until?: number): Promise<Change> {
+    const isLate = () => until !== undefined && this.#clock.now() >= until;
+    if (!this.#changed && !isLate()) await this.#wakened(until);
+    if (this.#watcher.isClosed || this.#signal?.aborted === true) return "closed";
+    if (!this.#changed && isLate()) return "late";
+    this.#changed = false;
+    return "changed";
+  }
+
+  #wakened(until: number | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = until === undefined ? undefined : this.#clock.setTimer(until, () => this.#wake?.());
+      this.#wake = () => {
+        this.#wake = undefined;
+        cancel?.();
+        resolve();
+      };
+    });
   }
 }
