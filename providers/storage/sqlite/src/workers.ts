@@ -14,6 +14,9 @@ export interface Workers {
   releaseWorker(worker: WorkerKey, change: ChangeSet): void;
 }
 
+/** A heartbeat that lies further ahead was written by a clock that has been put back since. */
+const clockJumpMs = 60_000;
+
 interface WorkerRow {
   readonly key: number;
   readonly name: string;
@@ -32,6 +35,7 @@ export function prepareWorkers(db: Database): Workers {
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const beat = db.prepare<[number, WorkerKey]>("UPDATE workers SET heartbeat_at = ? WHERE key = ?");
+  const putBack = db.prepare<[number, number]>("UPDATE workers SET heartbeat_at = ? WHERE heartbeat_at > ?");
   const lost = db
     .prepare<[string, WorkerKey], WorkKey>(
       `SELECT value FROM json_each(?) AS named
@@ -50,6 +54,7 @@ export function prepareWorkers(db: Database): Workers {
 
   const heartbeat = db.transaction((worker: WorkerKey, now: number, work: readonly WorkKey[]) => {
     const stands = beat.run(now, worker).changes > 0;
+    putBack.run(now, now + clockJumpMs);
     if (work.length === 0) return { stands, lost: [] };
     useSessions.run(now, worker, worker);
     return { stands, lost: lost.all(JSON.stringify(work), worker) };

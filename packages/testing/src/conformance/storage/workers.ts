@@ -70,6 +70,21 @@ export function workers(bench: Bench): void {
       assert.deepEqual([silence.get(anna), silence.get(ben)], [6 * SECOND, 10 * SECOND]);
     });
 
+    test(
+      "a worker whose clock was ahead is silent from the next heartbeat of others on",
+      { skip: bench.ownClock },
+      async (t) => {
+        const store = await openStore(bench, t);
+        const anna = await store.registerWorker(registration("anna", { now: START + HOUR }));
+        const ben = await store.registerWorker(registration("ben", { now: START }));
+        await store.heartbeat({ worker: ben, now: START, work: [] });
+        await store.heartbeat({ worker: ben, now: START + 10 * SECOND, work: [] });
+
+        const silent = new Map((await store.listWorkers(START + 15 * SECOND)).map((one) => [one.key, one.silentForMs]));
+        assert.deepEqual([silent.get(anna), silent.get(ben)], [15 * SECOND, 5 * SECOND]);
+      },
+    );
+
     test("heartbeat() tells a registered worker that it stands", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
 
