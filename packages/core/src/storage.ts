@@ -9,7 +9,7 @@
  *       the next execution become visible together or not at all.
  *   S3  Messages of one instance are handed out in the order in which they were sent; a timer when it is due.
  *   S4  At most one worker owns an instance or a work item.
- *   S5  Nothing becomes ready by anything but its inbox, its work, or the release of its owner.
+ *   S5  Nothing becomes ready by anything but its inbox, its work, the release of its owner, or an import.
  *   S6  Trouble is an error thrown; a lost ownership is an outcome returned.
  */
 import type { StorageAdmin } from "./storage-admin.ts";
