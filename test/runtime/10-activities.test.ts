@@ -350,6 +350,34 @@ test("the last heartbeat of a crashed worker reaches the next attempt", async (t
   door.open();
 });
 
+test("heartbeats are written on when the clock is put back", async (t) => {
+  const seen: [number, unknown][] = [];
+  const door = gate();
+  const steps = activity("steps", async (ctx) => {
+    seen.push([ctx.attempt, ctx.lastHeartbeat]);
+    if (ctx.attempt > 1) return "done";
+    ctx.heartbeat({ page: 1 });
+    clock.setTo(clock.now() - 3_600_000);
+    ctx.heartbeat({ page: 7 });
+    return door.opened;
+  });
+  const calls = calling(steps);
+  const env = await environment(t, { orchestrations: [calls], activities: [steps] });
+  const { clock } = env;
+
+  const run = await env.startOrchestration(calls, undefined as never);
+  await env.until(() => seen.length === 1);
+  clock.jumpTo(clock.now() + 1_000);
+  await new Promise((resolve) => setImmediate(resolve));
+  await env.restart();
+  assert.equal(await env.result(run), "done");
+  assert.deepEqual(seen, [
+    [1, undefined],
+    [2, { page: 7 }],
+  ]);
+  door.open();
+});
+
 test("heartbeats hold off the heartbeat timeout, and silence brings it", async (t) => {
   let beat = (): void => undefined;
   const codes: unknown[] = [];

@@ -73,7 +73,7 @@ export class Heartbeats {
   #writeInTime(job: Job, beat: Beat): void {
     if (job.saving !== undefined || beat.cancelTimer !== undefined) return;
     const { clock } = this.#environment;
-    const at = beat.writtenAt + everyMs;
+    const at = Math.min(beat.writtenAt, clock.now()) + everyMs; // the clock may have been put back
     if (clock.now() >= at) return this.#write(job, beat);
     beat.cancelTimer = clock.setTimer(at, () => {
       beat.cancelTimer = undefined;
