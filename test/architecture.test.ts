@@ -25,6 +25,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "schema.ts",
       "llm/conversation.ts",
       "llm/usage.ts",
+      "llm/provider-kit/secrets.ts",
     ],
   ],
   ["seams", ["storage.ts", "storage-admin.ts", "ports.ts", "llm/provider.ts"]],

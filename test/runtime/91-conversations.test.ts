@@ -1,7 +1,6 @@
 /** Conversations with tools at rest: what call N adds to the store is what is new in it, however long the rest is. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { activity, type LlmMessage, orchestration } from "@stet/core";
@@ -9,7 +8,7 @@ import { callTool, mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import Sqlite from "better-sqlite3";
 import { z } from "zod";
-import { environment, ofKind } from "./world.ts";
+import { environment, ofKind, newFolder } from "./world.ts";
 
 /** Ten tools whose descriptions come to 10 KB. */
 const tools = Array.from({ length: 10 }, (_, n) =>
@@ -34,9 +33,7 @@ const converse = orchestration("converse", async (ctx, pages: number) => {
 });
 
 async function conversation(t: TestContext, pages: number) {
-  const folder = mkdtempSync(join(tmpdir(), "stet-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, "app.db");
+  const path = join(newFolder(), "app.db");
   const llm = mock().on("chat", (_request, { order }) => callTool(`tool${order % 10}`, { page: order }));
   const env = await environment(t, { storage: sqlite(path), orchestrations: [converse], activities: tools, llm });
   const run = await env.startOrchestration(converse, pages);

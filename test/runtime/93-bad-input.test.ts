@@ -3,10 +3,9 @@
  * do, and it harms nobody else.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import {
   activity,
   aesGcm,
@@ -22,7 +21,7 @@ import { sqlite } from "@stet/sqlite";
 import type { TestEnvironment } from "@stet/testing";
 import Sqlite from "better-sqlite3";
 import { z } from "zod";
-import { environment, journal, kinds } from "./world.ts";
+import { environment, journal, kinds, newFolder } from "./world.ts";
 
 const invalid = "configuration_invalid";
 const nothing = async (): Promise<void> => undefined;
@@ -46,12 +45,6 @@ async function refuses(tries: readonly (readonly [() => unknown, string, string]
 /** What TypeScript would have refused. */
 function untyped<Value>(value: unknown): Value {
   return value as Value;
-}
-
-function newFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "stet-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 async function everythingElseGoesOn(env: TestEnvironment): Promise<void> {
@@ -194,7 +187,7 @@ test("duplicate and wrong registrations are refused, and nothing is left open", 
 
 test("options of Runtime.start that are misspelt or wrong are refused", async () => {
   const names =
-    "storage, orchestrations, activities, llm, concurrency, tags, cacheSize, codec, payloadLimit, determinism, promptDrift, onNondeterminism, buildId, workerName, logger, clock";
+    "storage, orchestrations, activities, llm, prices, concurrency, tags, cacheSize, codec, payloadLimit, determinism, promptDrift, recordPrompts, onNondeterminism, buildId, workerName, logger, clock";
   const start = (options: object) => () => Runtime.start(untyped({ storage: sqlite(":memory:"), ...options }));
   const storageNeeded = (got: string) =>
     `Expected Runtime.start to be given a storage provider, such as { storage: sqlite("app.db") }, got ${got}`;
@@ -228,6 +221,12 @@ test("options of Runtime.start that are misspelt or wrong are refused", async ()
     ],
     [start({ cacheSize: -1 }), invalid, "Expected cacheSize of Runtime.start to be a whole number from 1, got -1"],
     [start({ determinism: "on" }), invalid, 'Expected determinism of Runtime.start to be "guarded" or "off", got "on"'],
+    [
+      start({ recordPrompts: "none" }),
+      invalid,
+      'Expected recordPrompts of Runtime.start to be "full" or "hash", got "none"',
+    ],
+    [start({ prices: { "gpt-5": 1 } }), invalid, 'Expected prices of Runtime.start to be a function, got {"gpt-5":1}'],
     [
       start({ promptDrift: true }),
       invalid,
@@ -653,8 +652,8 @@ test("limits, cursors, dates and conditions of lists and prune are checked", asy
 
 // Stores
 
-test("a file that is no database, is newer, damaged in place or nowhere is refused by name, and left alone", async (t) => {
-  const folder = newFolder(t);
+test("a file that is no database, is newer, damaged in place or nowhere is refused by name, and left alone", async () => {
+  const folder = newFolder();
   const diary = join(folder, "diary.db");
   writeFileSync(diary, "Dear diary, ".repeat(1_000));
   const newer = join(folder, "newer.db");
@@ -698,7 +697,7 @@ for (const [what, change, said] of [
   ],
 ] as const) {
   test(`an instance whose history is damaged (${what}) is blocked, and others go on`, async (t) => {
-    const path = join(newFolder(t), "app.db");
+    const path = join(newFolder(), "app.db");
     const long = orchestration(
       "long",
       async (ctx, text: string) => text.length + (await ctx.waitForEvent<number>("go")),

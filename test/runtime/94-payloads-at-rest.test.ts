@@ -1,10 +1,9 @@
 /** Payloads at rest: what is stored once, how much is stored, and what can be read by whoever holds the file. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import {
   activity,
   aesGcm,
@@ -19,13 +18,11 @@ import { mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import Sqlite from "better-sqlite3";
 import { TestEnvironment } from "@stet/testing";
-import { aborted, all, environment, fails, journal, ofKind } from "./world.ts";
+import { aborted, all, environment, fails, journal, ofKind, newFolder } from "./world.ts";
 
-/** Where a test keeps its store; gone with the test. */
-function newFile(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "stet-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return join(folder, "app.db");
+/** Where a test keeps its store. */
+function newFile(): string {
+  return join(newFolder(), "app.db");
 }
 
 /** The rows that a query finds in the file, beside the runtime that uses it. */
@@ -62,7 +59,7 @@ function essay(name: string, length: number): string {
 }
 
 test("a long text is stored once in a tree, however often it is passed around", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const text = essay("novel", 100_000);
   const echo = activity("echo", async (_ctx, given: { text: string; n: number }) => given);
   const child = orchestration("child", async (ctx, given: string) => {
@@ -97,7 +94,7 @@ test("a long text is stored once in a tree, however often it is passed around", 
 });
 
 test("the client sees values, never references", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const text = essay("long", 5_000);
   const value = { text, list: [text, text], short: "short" };
   const echo = activity("echo", async (_ctx, given: typeof value) => given);
@@ -198,7 +195,7 @@ test("objects of users that look like references come back as they were", async 
 });
 
 test("a conversation of 200,000 tokens in 100 calls stays small, and twice the calls take twice the room", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const search = activity("search", async (_ctx, n: number) => essay(`result ${n}`, 5_000));
   const agent = orchestration("agent", async (ctx, calls: number) => {
     const messages: LlmMessage[] = [{ role: "system", content: essay("system", 3_000) }];
@@ -231,7 +228,7 @@ test("a conversation of 200,000 tokens in 100 calls stays small, and twice the c
 });
 
 test("with a codec nothing of what users said can be read in the file", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const planted: string[] = [];
   /** A word that must not be found, once short and once long enough to be stored beside its event. */
   const plant = (what: string): string[] => {
@@ -327,7 +324,7 @@ test("with a codec nothing of what users said can be read in the file", async (t
 });
 
 test("two equal texts are stored once, although each seal is another", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const text = essay("novel", 10_000);
   const echo = activity("echo", async (_ctx, given: string) => given);
   const echoing = orchestration("echoing", async (ctx, given: string) => {
@@ -348,7 +345,7 @@ test("two equal texts are stored once, although each seal is another", async (t)
 });
 
 test("keys are rotated: former keys open what they sealed, the new one seals", async (t) => {
-  const path = newFile(t);
+  const path = newFile();
   const old = secretOf("2025");
   const young = secretOf("2026");
   const text = essay("letter", 3_000);
@@ -455,7 +452,7 @@ for (const [what, change] of [
   ],
 ] as const) {
   test(`a sealed text that was ${what} is refused`, async (t) => {
-    const path = newFile(t);
+    const path = newFile();
     const waiting = orchestration("waiting", async (ctx, given: string) => {
       const heard = await ctx.waitForEvent<string>("go");
       return `${given} ${heard}`;

@@ -3,6 +3,9 @@
  * tests open, and a logger that remembers.
  */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { isStetError, type HistoryEvent, type Logger, type LogFields, type StetError } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
@@ -18,6 +21,18 @@ export async function environment(t: TestContext, options: WorldOptions = {}): P
   const alive = setInterval(() => undefined, 60_000);
   t.after(() => env.close().finally(() => clearInterval(alive)), { timeout: 10_000 });
   return env;
+}
+
+let scratch: string | undefined;
+
+/** An empty folder. It goes with the process: a store must not lose its file before its test has closed it. */
+export function newFolder(): string {
+  if (scratch === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "stet-"));
+    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+    scratch = made;
+  }
+  return mkdtempSync(join(scratch, "test-"));
 }
 
 /** A door that is closed until the test opens it. */

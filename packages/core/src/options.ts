@@ -2,6 +2,9 @@
  * Checks of what people pass besides payloads: a misspelt option must not pass for one that was left out.
  */
 import { ConfigurationError } from "./errors.ts";
+import { redactor } from "./llm/provider-kit/secrets.ts";
+
+const redact = redactor([]);
 
 /** The names of an options type, each once; the compiler sees to it that none is forgotten. */
 export type NamesOf<Options> = { readonly [Name in keyof Required<Options>]: true };
@@ -30,6 +33,13 @@ export function assertChoice(value: unknown, choices: readonly string[], what: s
 export function shown(value: unknown): string {
   const text = writtenAs(value);
   return text.length <= 100 ? text : `${text.slice(0, 80)}... (${text.length} characters)`;
+}
+
+/** Something that may hold a key, as messages show it: objects by the names of their members. */
+export function shownWithoutKeys(value: unknown): string {
+  if (typeof value !== "object" || value === null) return redact(shown(value));
+  const names = Object.keys(value);
+  return names.length === 0 ? shown(value) : `an object with ${names.join(", ")}`;
 }
 
 function writtenAs(value: unknown): string {

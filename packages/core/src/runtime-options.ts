@@ -6,8 +6,9 @@ import { assertShort } from "./definitions.ts";
 import { ConfigurationError } from "./errors.ts";
 import type { LlmTable } from "./llm/model-table.ts";
 import type { Prices } from "./llm/prices.ts";
+import type { PromptRecording } from "./llm/prompt-recording.ts";
 import type { LlmProvider } from "./llm/provider.ts";
-import { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
+import { assertChoice, assertOptions, type NamesOf, shown, shownWithoutKeys } from "./options.ts";
 import type { Clock, Logger, PayloadCodec } from "./ports.ts";
 import type { StorageProvider } from "./storage.ts";
 
@@ -40,6 +41,13 @@ export interface RuntimeOptions {
   readonly determinism?: "guarded" | "off";
   /** `"error"` blocks an instance whose code would ask a recorded model call otherwise today. @default "report" */
   readonly promptDrift?: "report" | "error";
+  /**
+   * How much of what models are asked history keeps: all of it, only its hash, or each text as a function returns it.
+   * Answers are always kept: a replay needs them. While a call waits for its turn, its work row holds the whole request.
+   *
+   * @default "full"
+   */
+  readonly recordPrompts?: PromptRecording;
   /** `"fail"` ends instances whose code does not match their history instead of blocking them. @default "block" */
   readonly onNondeterminism?: "block" | "fail";
   /** Names the deployed code: blocked instances are tried again by another build. @default a hash of the definitions */
@@ -65,6 +73,7 @@ const names: NamesOf<RuntimeOptions> = {
   payloadLimit: true,
   determinism: true,
   promptDrift: true,
+  recordPrompts: true,
   onNondeterminism: true,
   buildId: true,
   workerName: true,
@@ -90,6 +99,9 @@ export function assertRuntimeOptions(options: RuntimeOptions): void {
   for (const tag of tags ?? []) assertShort(tag, "tags of Runtime.start");
   assertChoice(options.determinism, ["guarded", "off"], "determinism of Runtime.start");
   assertChoice(options.promptDrift, ["report", "error"], "promptDrift of Runtime.start");
+  if (typeof options.recordPrompts !== "function") {
+    assertChoice(options.recordPrompts, ["full", "hash"], "recordPrompts of Runtime.start");
+  }
   assertChoice(options.onNondeterminism, ["block", "fail"], "onNondeterminism of Runtime.start");
   if (llm !== undefined) assertModels(llm);
   if (options.prices !== undefined && typeof options.prices !== "function") {
@@ -102,7 +114,7 @@ export function assertRuntimeOptions(options: RuntimeOptions): void {
 export function assertStorage(storage: unknown, what: string): asserts storage is StorageProvider {
   if (typeof (storage as Partial<StorageProvider> | undefined)?.commitTurns === "function") return;
   throw new ConfigurationError(
-    `Expected ${what} to be given a storage provider, such as { storage: sqlite("app.db") }, got ${shown(storage)}`,
+    `Expected ${what} to be given a storage provider, such as { storage: sqlite("app.db") }, got ${shownWithoutKeys(storage)}`,
   );
 }
 
@@ -111,7 +123,7 @@ export function assertCodec(codec: unknown, what: string): asserts codec is Payl
   const { seal, open, digest } = (codec ?? {}) as Partial<PayloadCodec>;
   if (codec === undefined || [seal, open, digest].every((verb) => typeof verb === "function")) return;
   throw new ConfigurationError(
-    `Expected codec of ${what} to be a payload codec, such as aesGcm({ key }), got ${shown(codec)}`,
+    `Expected codec of ${what} to be a payload codec, such as aesGcm({ key }), got ${shownWithoutKeys(codec)}`,
   );
 }
 
@@ -126,7 +138,7 @@ function assertModels(llm: unknown): void {
   for (const [name, provider] of table) {
     if (isModel(provider)) continue;
     throw new ConfigurationError(
-      `Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them by name, got ${shown(provider)} for ${name}`,
+      `Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them by name, got ${shownWithoutKeys(provider)} for ${name}`,
     );
   }
 }

@@ -111,7 +111,7 @@ export class Runtime {
     this.#restoreGlobals = guarded ? installDeterminismGuard() : () => undefined;
     const shared = {
       storage,
-      codec: new TextCodec(options.codec),
+      codec: new TextCodec(options.codec, options.recordPrompts),
       registry,
       clock,
       logger,

@@ -8,6 +8,8 @@
 import { createHash } from "node:crypto";
 import { HistoryCorruptError, toFailure } from "./errors.ts";
 import type { HistoryEvent } from "./events.ts";
+import { asRecorded, type PromptRecording } from "./llm/prompt-recording.ts";
+import type { WorkItem } from "./messages.ts";
 import type { Payload } from "./payload.ts";
 import type { PayloadCodec } from "./ports.ts";
 import type { StoredPayload } from "./storage.ts";
@@ -101,13 +103,22 @@ type Json = { [key: string]: unknown };
 /** Writes and reads stored texts. */
 export class TextCodec {
   readonly #codec: PayloadCodec | undefined;
+  readonly #recordPrompts: PromptRecording;
 
-  constructor(codec?: PayloadCodec) {
+  constructor(codec?: PayloadCodec, recordPrompts: PromptRecording = "full") {
     this.#codec = codec;
+    this.#recordPrompts = recordPrompts;
   }
 
   /** An event, message or work item as text. Long texts go to `sink`; without one they stay. */
   encode(record: object, scopeId: string, sink?: PayloadSink): string {
+    if (this.#recordPrompts === "full") return this.#encode(record, scopeId, sink);
+    // Payloads stay when their row goes: a model call that waits has its prompt in its row, and nowhere else.
+    if (isModelWork(record)) return this.#encode(record, scopeId, undefined);
+    return this.#encode(asRecorded(record, this.#recordPrompts), scopeId, sink);
+  }
+
+  #encode(record: object, scopeId: string, sink: PayloadSink | undefined): string {
     if (this.#codec === undefined) {
       const text = JSON.stringify(record);
       if ((sink === undefined || text.length <= longText) && !text.includes(marker)) return text;
@@ -219,6 +230,10 @@ export class TextCodec {
       });
     }
   }
+}
+
+function isModelWork(record: Partial<WorkItem>): boolean {
+  return record.request?.kind === "LlmRequested";
 }
 
 /** Puts a text aside and answers its digest. */

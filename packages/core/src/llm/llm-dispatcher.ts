@@ -11,6 +11,7 @@ import { type LlmTable, ModelTable, type Route } from "./model-table.ts";
 import { costOf, packagedPrices, type Prices } from "./prices.ts";
 import type { LlmCallOptions, LlmProvider, LlmResponse } from "./provider.ts";
 import { packedVector } from "./vectors.ts";
+import { withoutSecrets } from "./without-secrets.ts";
 
 /** One attempt is cut off after this long unless the call says otherwise. */
 const defaultTimeoutMs = 10 * 60_000;
@@ -43,8 +44,14 @@ export class LlmDispatcher {
     if (prices !== undefined) this.#prices = Promise.resolve(prices);
   }
 
-  /** One call. @throws LlmError */
+  /** One call. @throws LlmError without anything that looks like a key */
   async call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
+    return this.#call(job).catch((error: unknown) => {
+      throw withoutSecrets(error);
+    });
+  }
+
+  async #call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
     const { request, operation, label, options } = job.item.request as LlmRequested;
     const route = this.#models.route(request.model);
     const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;

@@ -5,7 +5,14 @@ export type Redact = (text: string) => string;
 
 const shortest = 6;
 
-/** Hides `secrets`, and whatever looks like a key (`sk-...`) or a bearer token, whosever it is. */
+/** What follows the name of a header or member that carries keys. */
+const named =
+  /\b(authorization|(?:x-)?api[-_]?key)(["']?\s*[:=]\s*["']?)(?!\[secret\]|bearer\b)(basic\s+)?[^\s"',}]+/gi;
+
+/** User name and password in an address. */
+const inAddress = /\/\/[^/@\s"']+:[^/@\s"']+@/g;
+
+/** Hides `secrets`, and whatever looks like a key (`sk-...`), a bearer token, a header that holds one, or a password in an address. */
 export function redactor(secrets: readonly string[]): Redact {
   const longestFirst = [...new Set(secrets)]
     .filter((secret) => secret.length >= shortest)
@@ -14,5 +21,7 @@ export function redactor(secrets: readonly string[]): Redact {
     longestFirst
       .reduce((redacted, secret) => redacted.replaceAll(secret, "[secret]"), text)
       .replace(/\bsk-[\w*.-]{4,}/g, "[secret]")
-      .replace(/\bBearer\s+(?!\[secret\])[^\s"',]+/gi, "Bearer [secret]");
+      .replace(/\bBearer\s+(?!\[secret\])[^\s"',]+/gi, "Bearer [secret]")
+      .replace(named, "$1$2[secret]")
+      .replace(inAddress, "//[secret]@");
 }
