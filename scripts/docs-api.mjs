@@ -154,10 +154,7 @@ function namesOf(groups) {
 // Pages
 
 function pages() {
-  return new Map([
-    ...packages.map((entry) => [fileOf(entry), pageOf(entry)]),
-    ["README.md", indexPage()],
-  ]);
+  return new Map([...packages.map((entry) => [fileOf(entry), pageOf(entry)]), ["README.md", indexPage()]]);
 }
 
 function fileOf({ name }) {
