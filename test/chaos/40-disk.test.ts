@@ -1,7 +1,7 @@
-/** Real disks in trouble: full, taken away, and exchanged for others. */
+/** Real disks in trouble: full, taken away, exchanged for others, and made read-only. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { Client } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
-import { startCrowd } from "./crowd.ts";
+import { allEnded, startCrowd } from "./crowd.ts";
 import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
 import type { WorkerProcess } from "./site.ts";
 import { assertIntact, assertSound } from "./soundness.ts";
@@ -125,6 +125,25 @@ test("a store that is exchanged for another is left alone by who has the old one
   const client = await Client.connect({ storage: sqlite(old) });
   t.after(() => client.close());
   await assertSound({ client, store: old, starts: site.starts, instances });
+});
+
+test("a store that is made read-only while it is open is finished by who has it open, and stays whole", async (t) => {
+  const instances = 20;
+  const site = await crowdedSite(t, instances);
+  const worker = site.launch("worker");
+  await atWork(site);
+
+  for (const end of ["", "-wal", "-shm"]) chmodSync(site.store + end, 0o444);
+  chmodSync(site.folder, 0o555);
+  try {
+    await until("all instances to end", () => allEnded(site.client), { everyMs: 50 });
+  } finally {
+    chmodSync(site.folder, 0o755);
+  }
+
+  const { startedAgain, unknownOutcomes } = await soundEnd(site, instances);
+  assert.deepEqual([startedAgain, unknownOutcomes], [0, 0]);
+  assert.equal(worker.log(), "");
 });
 
 /** What the log says of a file that is not where it was. */

@@ -51,6 +51,8 @@ export declare const lookUp: Activity<string, string>;
 export declare const greet: Orchestration<string, string>;
 export declare const remind: Orchestration<string, string>;
 export declare const handleTicket: Orchestration<string, string>;
+export declare const checkout: Orchestration<Order, string>;
+export declare const ship: Activity<Order, string>;
 
 export declare const payments: {
   charge(order: Order, options?: { idempotencyKey?: string; signal?: AbortSignal }): Promise<string>;

@@ -8,7 +8,6 @@ import {
   isStetError,
   orchestration,
   samePayload,
-  type HistoryEvent,
   type OrchestrationContext,
   type Payload,
 } from "@stet/core";

@@ -400,6 +400,63 @@ test("an earlier execution can be forked, with what was carried into it, and kee
   assert.deepEqual((await other.status()).customStatus, { round: 3 });
 });
 
+test("state that was deleted, and a status that was carried or cleared, are in the fork as they were", async (t) => {
+  const { work } = ledger();
+  const changing = orchestration("changing", async (ctx): Promise<unknown> => {
+    if (ctx.execution === 1) {
+      ctx.state.set("kept", 1);
+      ctx.state.set("gone", 2);
+      ctx.setStatus("carried");
+      return ctx.continueAsNew();
+    }
+    ctx.state.delete("gone");
+    await ctx.activity(work, "a");
+    ctx.setStatus(null);
+    await ctx.activity(work, "b");
+    ctx.setStatus("ended");
+    return ctx.waitForEvent("go");
+  });
+  const env = await environment(t, { orchestrations: [changing], activities: [work] });
+  const run = await env.startOrchestration(changing, undefined, { instanceId: "origin" });
+  await env.settle();
+  const history = await run.history();
+  await env.runtime.shutdown(); // what a fork begins with is seen before its code goes on
+
+  const carried = await fork(env, { atEvent: idOf(history, "ActivityCompleted", 1), newInstanceId: "carried" });
+  const cleared = await fork(env, { atEvent: idOf(history, "ActivityCompleted", 2), newInstanceId: "cleared" });
+
+  for (const each of [carried, cleared]) assert.deepEqual(await each.state(), { kept: 1 });
+  assert.equal((await carried.status()).customStatus, "carried");
+  assert.equal((await cleared.status()).customStatus, undefined);
+  await env.restart();
+});
+
+test("a model call that is outstanding at the fork is asked in full, however little of it is recorded", async (t) => {
+  const { work } = ledger();
+  const held = gate();
+  const asking = orchestration("asking", async (ctx) => {
+    const said = ctx.generate("what is the secret?");
+    await ctx.activity(work, "a");
+    return said;
+  });
+  let calls = 0;
+  const llm = mock().on("generate", async ({ messages }) => {
+    if (++calls === 1) await held.opened;
+    return `call ${calls}: ${messages[0]?.content}`;
+  });
+  const env = await environment(t, { orchestrations: [asking], activities: [work], llm, recordPrompts: "hash" });
+  t.after(() => held.open());
+  const run = await env.startOrchestration(asking, undefined, { instanceId: "origin" });
+  await env.until(async () => kinds(await run.history()).includes("ActivityCompleted"));
+
+  const other = await fork(env, { atEvent: idOf(await run.history(), "ActivityCompleted") });
+
+  assert.equal(await other.result(), "call 2: what is the secret?");
+  const [completed] = ofKind(await other.history(), "LlmCompleted");
+  assert.equal(completed?.attempts, undefined, "it was asked once");
+  held.open();
+});
+
 test("a fork of a fork goes on, whether before or after where that one began", async (t) => {
   const { entries, work } = ledger();
   const steps = orchestration("steps", async (ctx) => {
@@ -518,6 +575,7 @@ test("long texts and growing conversations are stored anew under the fork, and s
     );
     const capsule = JSON.stringify(await env.client.export("fork"));
     assert.ok(capsule.length < 90_000, `${capsule.length} characters: each text once`);
+    assert.equal(capsule.includes('\\"after\\"'), !sealed, "lists of messages go on from one another");
     assert.equal(capsule.includes(long), !sealed);
   }
 });
@@ -575,7 +633,6 @@ test("a result on which later requests depend blocks the fork, which says where,
 test("results of every kind are exchanged, failures among them", async (t) => {
   const { work } = ledger();
   const failing = activity("failing", async () => Promise.reject(new Error("no")));
-    assert.equal(capsule.includes('\\"after\\"'), !sealed, "lists of messages go on from one another");
   const child = orchestration("child", async () => "child");
   const bad = orchestration("bad", async () => Promise.reject(new Error("bad")));
   const Plan = z.object({ action: z.enum(["pay", "wait"]), amount: z.number() });
@@ -631,6 +688,17 @@ test("results of every kind are exchanged, failures among them", async (t) => {
 
     assert.deepEqual(await env.result(other), expected.with(i, others[i] ?? null), kind);
   }
+});
+
+test("an answer that was cut off is whole when it is exchanged", async (t) => {
+  const asking = orchestration("asking", async (ctx) => ctx.generate("say").catch((error: Error) => error.message));
+  const env = await environment(t, { orchestrations: [asking], llm: mock().on("generate", cutShort("hel")) });
+  const run = await env.startOrchestration(asking, undefined, { instanceId: "origin" });
+  assert.match(String(await env.result(run)), /cut off/);
+
+  const other = await fork(env, { atEvent: 3, replaceResult: { eventId: 3, result: "hello" } });
+
+  assert.equal(await env.result(other), "hello");
 });
 
 const wrongResults: readonly (readonly [what: string, eventId: number, result: unknown, message: RegExp])[] = [
@@ -690,17 +758,6 @@ test("a fork begins with a delivery, and the error names the nearest ones", asyn
   const refused = async (options: Partial<ForkOptions> & { atEvent: number }, message: RegExp) =>
     assert.rejects(fork(env, options), fails("configuration_invalid", message));
 
-test("an answer that was cut off is whole when it is exchanged", async (t) => {
-  const asking = orchestration("asking", async (ctx) => ctx.generate("say").catch((error: Error) => error.message));
-  const env = await environment(t, { orchestrations: [asking], llm: mock().on("generate", cutShort("hel")) });
-  const run = await env.startOrchestration(asking, undefined, { instanceId: "origin" });
-  assert.match(String(await env.result(run)), /cut off/);
-
-  const other = await fork(env, { atEvent: 3, replaceResult: { eventId: 3, result: "hello" } });
-
-  assert.equal(await env.result(other), "hello");
-});
-
   await refused(
     { atEvent: 2 },
     /instance origin \(execution 1\) from outside, got event 2 \(ActivityScheduled\).*Nearest: event 1 \(OrchestrationStarted\) and event 4 \(ActivityCompleted\)$/,
@@ -721,6 +778,11 @@ test("an answer that was cut off is whole when it is exchanged", async (t) => {
     { atEvent: 4, replaceResult: { event: 4, result: 1 } as never },
     /options of replaceResult of client.fork to be among eventId, result, got event/,
   );
+  await refused(
+    { atEvent: 4, replaceResult: { eventId: 4 } as never },
+    /replaceResult of client.fork to have a result, got none/,
+  );
+  await refused({ atEvent: 4, replaceResult: null as never }, /replaceResult of client.fork to be given an object/);
   await assert.rejects(env.client.fork("nobody", { atEvent: 1, newInstanceId: "x" }), fails("instance_not_found"));
   const pending = await env.startOrchestration("unregistered", undefined, { instanceId: "pending" });
   await assert.rejects(

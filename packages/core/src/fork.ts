@@ -71,6 +71,9 @@ export function assertForkOptions(options: ForkOptions): void {
   assertInstanceId(newInstanceId);
   if (replaceResult !== undefined) {
     assertOptions(replaceResult, { eventId: true, result: true }, "replaceResult of client.fork");
+    if (!("result" in replaceResult)) {
+      throw new ConfigurationError("Expected replaceResult of client.fork to have a result, got none");
+    }
   }
 }
 

@@ -5,7 +5,7 @@
  * A program is a list of rounds; each round is an execution and ends by continuing as new with the next one.
  */
 
-/** See the head of the file. */
+/** A program as plain JSON: rounds of steps, each round an execution that continues as new with the next. */
 export interface Program {
   readonly rounds: readonly (readonly Step[])[];
 }

@@ -18,7 +18,8 @@ export interface ProgramOptions {
  *
  * @example
  * ```ts
- * fc.assert(fc.property(programs(), (program) => survives(program)));
+ * import fc from "fast-check";
+ * const [program] = fc.sample(programs({ races: false }), 1);
  * ```
  */
 export function programs({ races = true }: ProgramOptions = {}): fc.Arbitrary<Program> {

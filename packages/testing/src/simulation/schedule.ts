@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 
-/** See the head of the file. */
+/** What befalls a simulated run, in the order in which it is used up: crashes, evictions, pauses, messages. */
 export interface Schedule {
   /** Decides how long calls of the store take, and which of several things happens first once the moves are used up. */
   readonly seed: number;
@@ -43,8 +43,12 @@ export type WorkerMove =
 export type OutsideMove =
   | { readonly move: "event"; readonly target: number; readonly name: string; readonly key?: string }
   | { readonly move: "cancel" | "terminate" | "retry"; readonly target: number }
+  /** A fork of the instance begins at a delivery of its current execution, modulo their number. */
+  | { readonly move: "fork"; readonly target: number; readonly delivery: number }
   /** Deletes the instance and starts another one with its id. */
-  | { readonly move: "recreate" };
+  | { readonly move: "recreate" }
+  /** Exports the instance, deletes it, and imports it again. */
+  | { readonly move: "carry" };
 
 /** More losses of a worker than this between two commits would block an instance. */
 const mostLosses = 4;
@@ -99,7 +103,8 @@ function outsideMove(): fc.Arbitrary<Move> {
     { weight: 2, arbitrary: fc.record({ move: fc.constant("cancel"), target, hops }) },
     { weight: 1, arbitrary: fc.record({ move: fc.constant("terminate"), target, hops }) },
     { weight: 1, arbitrary: fc.record({ move: fc.constant("retry"), target, hops }) },
-    { weight: 1, arbitrary: fc.record({ move: fc.constant("recreate"), hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constant("fork"), target, delivery: fc.nat({ max: 7 }), hops }) },
+    { weight: 1, arbitrary: fc.record({ move: fc.constantFrom("recreate", "carry"), hops }) },
   );
 }
 

@@ -46,7 +46,7 @@ export interface SimulationOptions extends SearchOptions {
  *   storage: () => sqlite(":memory:"),
  *   orchestrations: [checkout],
  *   activities: [charge, ship],
- *   inputs: [{ order: 1 }, { order: 2 }],
+ *   inputs: [{ id: "O-1", amount: 1 }, { id: "O-2", amount: 2 }],
  *   runs: 200,
  * });
  * ```

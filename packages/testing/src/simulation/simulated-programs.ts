@@ -2,7 +2,7 @@
  * Random programs under random schedules: what one run is, and what must be true of it.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type HistoryEvent, isStetError, type StorageProvider } from "@stet/core";
+import { type HistoryEvent, isDelivery, isStetError, type StorageProvider } from "@stet/core";
 import fc from "fast-check";
 import { interpreter, type Errand, type ProgramInput } from "./interpreter.ts";
 import type { Program } from "./program.ts";
@@ -88,7 +88,7 @@ async function run({ program, races, schedule }: Scenario, store: StorageProvide
 }
 
 function isOutside(move: Move): move is OutsideMove & Move {
-  return ["event", "cancel", "terminate", "retry", "recreate"].includes(move.move);
+  return ["event", "cancel", "terminate", "retry", "fork", "recreate", "carry"].includes(move.move);
 }
 
 /** Clients, and what they have sent so far. */
@@ -99,6 +99,7 @@ class Clients {
   /** The ids of events by receiver, in the order in which they were sent. */
   readonly #accepted = new Map<string, number[]>();
   readonly #keys = new Set<string>();
+  #forks = 0;
   /** Those that were run again after their end, at which they dropped what they had not received. */
   readonly #retried = new Set<string>();
 
@@ -114,6 +115,7 @@ class Clients {
   async play(move: OutsideMove): Promise<void> {
     const { client } = this.#world;
     if (move.move === "recreate") return this.#recreate();
+    if (move.move === "carry") return this.#carry();
     const { instances } = await client.list({ limit: 1000 });
     const { instanceId } = instances[move.target % instances.length] as (typeof instances)[number];
     switch (move.move) {
@@ -123,15 +125,26 @@ class Clients {
         return client.instance(instanceId).cancel("a client says so");
       case "terminate":
         return client.instance(instanceId).terminate("a client says so");
+      case "fork":
+        return this.#fork(instanceId, move.delivery);
       case "retry":
         this.#retried.add(instanceId);
         return ignoring("instance_running", client.retry(instanceId));
     }
   }
 
+  async #fork(instanceId: string, delivery: number): Promise<void> {
+    const { client } = this.#world;
+    const deliveries = (await client.instance(instanceId).history()).filter(isDelivery);
+    if (deliveries.length === 0) return;
+    const { id: atEvent } = deliveries[delivery % deliveries.length] as HistoryEvent;
+    const fork = await client.fork(instanceId, { atEvent, newInstanceId: `fork-${++this.#forks}` });
+    this.#accepted.set(fork.instanceId, (await fork.history()).flatMap(sentBy));
+  }
+
   /** What an instance received from clients is what they sent, in order, as far as it lived to receive it. */
   assertDelivered({ state: { instanceId }, histories }: Recording): void {
-    const received = histories.flat().flatMap((event) => (isFromClient(event) ? [event.data.sent] : []));
+    const received = histories.flat().flatMap(sentBy);
     const accepted = this.#accepted.get(instanceId) ?? [];
     const possible = this.#retried.has(instanceId) ? accepted.filter((id) => received.includes(id)) : accepted;
     if (!isDeepStrictEqual(received, possible.slice(0, received.length))) {
@@ -155,22 +168,37 @@ class Clients {
   }
 
   async #recreate(): Promise<void> {
-    const tree = await this.#world.client.tree(rootId);
-    await this.#world.client.delete(rootId, { force: true });
-    for (const { instanceId } of tree) {
+    for (const instanceId of await this.#deleteAll()) {
       this.#accepted.delete(instanceId);
       for (const keyed of this.#keys) if (keyed.startsWith(`${instanceId} `)) this.#keys.delete(keyed);
-      for (const key of this.#world.work.irreversibleStarts.keys()) {
-        if (key.startsWith(`${instanceId}/`)) this.#world.work.irreversibleStarts.delete(key);
-      }
     }
     this.#input = { ...this.#input, life: this.#input.life + 1 };
     await this.start();
   }
+
+  async #carry(): Promise<void> {
+    const capsule = await this.#world.client.export(rootId);
+    await this.#deleteAll();
+    await this.#world.client.import(JSON.stringify(capsule));
+  }
+
+  /** Deletes the tree, and answers who was in it. Whoever comes after may do again what it did. */
+  async #deleteAll(): Promise<string[]> {
+    const { client, work } = this.#world;
+    const tree = (await client.tree(rootId)).map(({ instanceId }) => instanceId);
+    await client.delete(rootId, { force: true });
+    for (const key of work.irreversibleStarts.keys()) {
+      if (tree.some((instanceId) => key.startsWith(`${instanceId}/`))) work.irreversibleStarts.delete(key);
+    }
+    return tree;
+  }
 }
 
-function isFromClient(event: HistoryEvent): event is HistoryEvent & { readonly data: { readonly sent: number } } {
-  return event.kind === "EventReceived" && typeof (event.data as { sent?: unknown } | undefined)?.sent === "number";
+/** What a client sent, if the event came from one. */
+function sentBy(event: HistoryEvent): number[] {
+  if (event.kind !== "EventReceived") return [];
+  const { sent } = (event.data ?? {}) as { readonly sent?: number };
+  return sent === undefined ? [] : [sent];
 }
 
 /** Each answer is the answer to its question, in the same life of the instance. */

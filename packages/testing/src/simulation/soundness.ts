@@ -140,11 +140,14 @@ async function assertRepeatable({ state, histories }: Recording, registry: Regis
 /** State, status and output stream are what history says. */
 async function assertTold(client: Client, { state, histories }: Recording): Promise<void> {
   const { instanceId } = state;
-  const values = new Map<string, Payload>();
+  let values = new Map<string, Payload>();
   const emitted: Payload[] = [];
   let status: Payload = null;
   for (const event of histories.flat()) {
-    if (event.kind === "StateSet") values.set(event.key, event.value);
+    if (event.kind === "OrchestrationStarted") {
+      values = new Map(event.carried?.state?.map(({ key, value }) => [key, value]));
+      status = event.carried?.status ?? null;
+    } else if (event.kind === "StateSet") values.set(event.key, event.value);
     else if (event.kind === "StateDeleted") values.delete(event.key);
     else if (event.kind === "StatusSet") status = event.value;
     else if (event.kind === "OutputEmitted") emitted.push(event.data);

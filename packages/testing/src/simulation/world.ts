@@ -128,13 +128,11 @@ export class World {
   /** Repairs everything and lets all instances come to their end. */
   async comeToEnd(): Promise<void> {
     for (const { line } of this.#all) line.calmDown();
-    await this.#noticeDeaths();
-    for (let worker = 0; worker < workerCount; worker++) if (this.#isDown(worker)) await this.#restart(worker);
-    await this.quiet();
+    await this.#repair();
     await this.#options.whenQuiet?.(this);
     let beats = 0;
     for (let steps = 0; steps < mostSteps && beats < mostBeats; steps++) {
-      await this.quiet();
+      await this.#repair();
       if (await this.#goOn()) beats = 0;
       else {
         await this.#options.whenQuiet?.(this);
@@ -225,8 +223,14 @@ export class World {
     return this.#workers.some((worker) => worker !== undefined && this.work.isRunning(worker.number, key));
   }
 
-  #isDown(worker: number): boolean {
-    return this.#workers[worker] === undefined;
+  /** Starts the workers that are down, and waits until all have nothing left to do. */
+  async #repair(): Promise<void> {
+    do {
+      for (let worker = 0; worker < workerCount; worker++) {
+        if (this.#workers[worker] === undefined) await this.#start(worker);
+      }
+      await this.quiet(); // in which one may still die of what was planned for it
+    } while (this.#workers.includes(undefined));
   }
 
   async #restart(worker: number): Promise<void> {
@@ -278,7 +282,7 @@ export class World {
     const { waits } = await this.client.pendingWaits();
     const open = waits.filter((wait) => !this.#answered.has(nameOf(wait)));
     if (open.length > 0 && this.#random() < 0.5) return this.#send(open);
-    return this.#skipToTimer() || (open.length > 0 && this.#send(open));
+    return this.#skipToTimer() || (open.length > 0 && this.#send(open)) || this.work.release(0);
   }
 
   /** Waits for which an event is under way. Something else in the instance may take it. */
