@@ -51,8 +51,8 @@ export interface InjectedFault {
 export interface FaultyStorage extends StorageProvider {
   /** The faults so far. A test that expects some looks here whether there were. */
   readonly injected: readonly InjectedFault[];
-  /** Whether somebody may wait for time to pass: a call is held up, or one failed a moment ago and is to be made again. */
-  readonly isWaiting: boolean;
+  /** Until when somebody may wait for time to pass: a call is held up, or one failed and is to be made again. */
+  readonly waitsUntil: number;
 }
 
 /**
@@ -95,8 +95,7 @@ class Trouble {
   readonly #clock: Clock;
   readonly #faults: readonly FaultState[];
   readonly #injected: InjectedFault[] = [];
-  #failedAt = -Infinity;
-  #heldUp = 0;
+  #waitsUntil = -Infinity;
 
   constructor({ faults, clock, seed = 1 }: FaultPlan) {
     this.#clock = clock;
@@ -111,7 +110,7 @@ class Trouble {
     const own = Object.defineProperties(Object.create(null) as object, {
       admin: { value: admin },
       injected: { value: this.#injected },
-      isWaiting: { get: () => this.#heldUp > 0 || this.#clock.now() <= this.#failedAt + longestPauseMs },
+      waitsUntil: { get: () => this.#waitsUntil },
     });
     return new Proxy(wired, {
       get: (target, name) => (name in own ? Reflect.get(own, name) : Reflect.get(target, name)) as unknown,
@@ -141,9 +140,7 @@ class Trouble {
             : `Expected an answer to ${verb}, got a broken connection`,
         );
       case "delay":
-        this.#heldUp++;
-        await passing(this.#clock, delayOf(fault));
-        this.#heldUp--;
+        await this.#passing(delayOf(fault));
         return call();
       case "duplicate": {
         const answer = await call();
@@ -154,8 +151,17 @@ class Trouble {
   }
 
   #failure(message: string): StorageError {
-    this.#failedAt = this.#clock.now();
+    this.#wait(longestPauseMs);
     return new StorageError(message, true);
+  }
+
+  #passing(ms: number): Promise<void> {
+    this.#wait(ms);
+    return new Promise((resolve) => this.#clock.setTimer(this.#clock.now() + ms, resolve));
+  }
+
+  #wait(ms: number): void {
+    this.#waitsUntil = Math.max(this.#waitsUntil, this.#clock.now() + ms);
   }
 }
 
@@ -202,8 +208,4 @@ function delayOf({ by }: Extract<Fault, { kind: "delay" }>): number {
 function assertWhole(count: number, name: string): void {
   if (Number.isInteger(count) && count >= 1) return;
   throw new ConfigurationError(`Expected ${name} of faulty() to be a whole number from 1, got ${count}`);
-}
-
-function passing(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.setTimer(clock.now() + ms, resolve));
 }

@@ -54,7 +54,7 @@ export class TestEnvironment {
   readonly client: Client;
   readonly #store: StorageProvider;
   /** What the workers see of the store. */
-  readonly #wired: StorageProvider & Partial<Pick<FaultyStorage, "isWaiting">>;
+  readonly #wired: StorageProvider & Partial<Pick<FaultyStorage, "waitsUntil">>;
   #options: TestEnvironmentOptions;
   #life: Life | undefined;
   #reviving: Promise<void> | undefined;
@@ -98,17 +98,24 @@ export class TestEnvironment {
         await Promise.race([life.runtime?.whenIdle(), life.severed, this.#heldUp(life)]);
       }
       await hop();
-      if (this.#reviving !== undefined || (!isQuiet(this.#life) && this.#wired.isWaiting !== true)) quiet = -1;
+      if (this.#reviving !== undefined || (!isQuiet(this.#life) && !this.#isHeldUp)) quiet = -1;
     }
   }
 
   /** Resolves when the worker can do no more before time has passed, because the store is in trouble. */
   async #heldUp(life: Life): Promise<void> {
-    if (this.#wired.isWaiting === undefined) return life.severed;
+    if (this.#wired.waitsUntil === undefined) return life.severed;
     for (let hops = 0; hops < hopsOfWork && !isQuiet(life); hops++) {
       await hop();
-      if (this.#wired.isWaiting !== true) hops = -1;
+      if (!this.#isHeldUp) hops = -1;
     }
+  }
+
+  /** Whether the worker waits for a time that comes soon, because the store is in trouble. */
+  get #isHeldUp(): boolean {
+    const { waitsUntil = -Infinity } = this.#wired;
+    const { nextAt = Infinity } = this.clock;
+    return nextAt <= waitsUntil;
   }
 
   /** Waits until something is so, however much is running meanwhile: an activity that hangs, for example. */
