@@ -507,3 +507,36 @@ test("what a worker released by eviction another one runs", async (t) => {
     "OrchestrationCompleted",
   ]);
 });
+
+test("a late cancellation stops no work of an instance made anew under the same id", async (t) => {
+  const { store, client, hire, until } = await crew(t);
+  const [late, opened] = [gate(), gate()];
+  let starts = 0;
+  const slow = activity("slow", async (_ctx, input: string) => {
+    starts++;
+    await opened.opened;
+    return input;
+  });
+  const calling = orchestration("calling", async (ctx, input: string) => ctx.activity(slow, input));
+  const cancelled = intercepted(store, "commitTurns", async (commit, [, commits]) => {
+    const outcomes = await commit();
+    if ((commits as TurnCommit[]).some(({ ended }) => ended?.status === "cancelled")) await late.opened;
+    return outcomes;
+  });
+  await hire({ storage: cancelled, orchestrations: [calling], activities: [slow] });
+  const first = await client.startOrchestration(calling, "first", { instanceId: "again" });
+  await until(() => starts === 1);
+  await first.cancel();
+  await until(async () => (await first.status()).status === "cancelled"); // and its worker does not know yet
+
+  await client.delete("again");
+  await hire({ orchestrations: [calling] });
+  const second = await client.startOrchestration(calling, "second", { instanceId: "again" });
+  await until(() => starts === 2);
+  late.open();
+  for (let i = 0; i < 10; i++) await hop();
+  opened.open();
+  await until(async () => (await second.status()).status !== "running");
+
+  assert.equal(await second.result(), "second");
+});

@@ -403,6 +403,7 @@ export class TurnDispatcher {
     for (const eventId of feed.effects.cancelledWork) {
       work.cancel(
         idempotencyKeyOf({ instanceId, execution: execution.execution, eventId }),
+        owned.key,
         "the orchestration gave it up",
       );
     }

@@ -113,9 +113,10 @@ export class WorkDispatcher {
     this.#enqueue(new Job(item, instance, 1));
   }
 
-  /** Stops what runs here for requests whose answers nobody wants any more. */
-  cancel(key: string, reason: string): void {
-    this.#jobs.get(key)?.abandon(new CancelledError(reason));
+  /** Stops what runs here for a request whose answer nobody wants any more. Another instance may have its id by now. */
+  cancel(key: string, instance: InstanceKey, reason: string): void {
+    const job = this.#jobs.get(key);
+    if (job?.instance === instance) job.abandon(new CancelledError(reason));
   }
 
   /** There may be rows to take. */
