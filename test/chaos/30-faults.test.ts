@@ -3,7 +3,14 @@
  */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { activity, isStetError, orchestration, type HistoryEvent } from "@stet/core";
+import {
+  activity,
+  isStetError,
+  orchestration,
+  StorageError,
+  type HistoryEvent,
+  type StorageProvider,
+} from "@stet/core";
 import { mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import { faulty, TestEnvironment, VirtualClock, type Fault, type FaultyStorage, type StorageVerb } from "@stet/testing";
@@ -229,4 +236,60 @@ test("while the store is away, what activities found is kept, and recorded when 
 
   for (const [n, run] of handles.entries()) assert.equal(await env.result(run), 2 * n);
   assert.equal(runs, 40);
+});
+
+test("work whose row is just being written is not taken again by a claim that is made again", async (t: TestContext) => {
+  let starts = 0;
+  let saved = false;
+  let failsNext = false;
+  let finish = (): void => undefined;
+  const finished = new Promise<void>((resolve) => (finish = resolve));
+  const beating = activity("beating", async (ctx) => {
+    starts++;
+    ctx.heartbeat("alive"); // gives it a row
+    await finished;
+    return starts;
+  });
+  const other = activity("other", async () => "done");
+  const beats = orchestration("beats", async (ctx) => ctx.activity(beating));
+  const calls = orchestration("calls", async (ctx) => ctx.activity(other, undefined, { session: "s" }));
+  const wire = (storage: StorageProvider): StorageProvider =>
+    new Proxy(storage, {
+      get(target, name) {
+        if (name === "saveWork") {
+          const saveWork: StorageProvider["saveWork"] = async (...given) => {
+            const keys = await target.saveWork(...given);
+            saved = true;
+            await finished;
+            return keys;
+          };
+          return saveWork;
+        }
+        if (name !== "claimWork" || !failsNext) return Reflect.get(target, name) as unknown;
+        failsNext = false;
+        return () => Promise.reject(new StorageError("Expected an answer to claimWork, got none", true));
+      },
+    });
+  const env = await TestEnvironment.start({
+    storage: sqlite(":memory:"),
+    wire,
+    orchestrations: [beats, calls],
+    activities: [beating, other],
+    logger: silent,
+  });
+  t.after(() => env.close());
+  const first = await env.startOrchestration(beats);
+  await env.until(() => saved);
+
+  failsNext = true;
+  const second = await env.startOrchestration(calls);
+  await env.until(() => !failsNext);
+  await env.until(async () => {
+    env.clock.jumpTo(env.clock.now() + 20);
+    return (await second.status()).status === "completed";
+  });
+
+  finish();
+  assert.equal(await env.result(first), 1);
+  assert.equal(starts, 1);
 });
