@@ -19,8 +19,8 @@ export function startsLine({ idempotencyKey, attempt }: ActivityContext): string
 /** All that was written so far. */
 export function readStarts(file: string): Start[] {
   if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").split("\n");
-  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as Start);
+  const lines = readFileSync(file, "utf8").split("\n").slice(0, -1); // a line may be on its way
+  return lines.map((line) => JSON.parse(line) as Start);
 }
 
 /** The starts of each key, in the order of the file. */

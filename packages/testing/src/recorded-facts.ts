@@ -99,7 +99,7 @@ export function answeredTwice(recorded: readonly RecordedInstance[]): string[] {
     histories.flatMap(({ execution, events }) => {
       const answered = new Set<number>();
       return events.flatMap((event) => {
-        if (!("source" in event) || event.kind === "LlmAnswerRefused") return [];
+        if (!("source" in event) || event.kind === "LlmAnswerRefused" || event.kind === "LlmAnswerTrimmed") return [];
         if (!answered.has(event.source)) {
           answered.add(event.source);
           return [];

@@ -15,7 +15,8 @@ export class HeldWork {
   readonly #held: Held[] = [];
   readonly #running = new Map<string, number>();
   /** How often irreversible activities were started, by idempotency key. */
-  readonly irreversibleStarts: Map<string, number> = new Map();
+  readonly #irreversibleStarts = new Map<string, number>();
+  readonly #forgiven = new Set<string>();
 
   /** How many answers are held back. */
   get size(): number {
@@ -30,6 +31,17 @@ export class HeldWork {
   /** Whether a request runs in a worker, held back or not. */
   isRunning(worker: number, key: string): boolean {
     return this.#running.has(`${worker} ${key}`);
+  }
+
+  /** The instances were deleted. What comes under their ids may do again what they did. */
+  forgive(instanceIds: readonly string[]): void {
+    for (const instanceId of instanceIds) this.#forgiven.add(instanceId);
+  }
+
+  /** Idempotency keys of irreversible activities that were started twice. */
+  get startedTwice(): string[] {
+    const twice = [...this.#irreversibleStarts].filter(([, starts]) => starts > 1).map(([key]) => key);
+    return twice.filter((key) => !this.#forgiven.has(key.split("/").slice(0, -2).join("/")));
   }
 
   /** Lets an answer go, modulo their number. Answers whether there was one. */
@@ -51,7 +63,7 @@ export class HeldWork {
       run: (ctx, input) => {
         const { idempotencyKey: key, signal } = ctx;
         if (definition.options.effect === "irreversible") {
-          this.irreversibleStarts.set(key, (this.irreversibleStarts.get(key) ?? 0) + 1);
+          this.#irreversibleStarts.set(key, (this.#irreversibleStarts.get(key) ?? 0) + 1);
         }
         return this.#hold(worker, key, signal, async () => definition.run(ctx, input));
       },

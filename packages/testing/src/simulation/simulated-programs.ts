@@ -182,14 +182,12 @@ class Clients {
     await this.#world.client.import(JSON.stringify(capsule));
   }
 
-  /** Deletes the tree, and answers who was in it. Whoever comes after may do again what it did. */
+  /** Deletes the tree, and answers who was in it. */
   async #deleteAll(): Promise<string[]> {
     const { client, work } = this.#world;
     const tree = (await client.tree(rootId)).map(({ instanceId }) => instanceId);
     await client.delete(rootId, { force: true });
-    for (const key of work.irreversibleStarts.keys()) {
-      if (tree.some((instanceId) => key.startsWith(`${instanceId}/`))) work.irreversibleStarts.delete(key);
-    }
+    work.forgive(tree);
     return tree;
   }
 }

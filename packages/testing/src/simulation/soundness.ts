@@ -64,9 +64,7 @@ export async function assertSound(world: World, orchestrations: readonly AnyOrch
     await assertRepeatable(recording, registry);
     await assertTold(world.client, recording);
   }
-  for (const [key, starts] of world.work.irreversibleStarts) {
-    if (starts > 1) broken(`the irreversible activity of ${key} to start once`, `${starts} starts`);
-  }
+  same("the irreversible activities that were started twice", [], world.work.startedTwice);
   await assertNothingLeft(world);
   return all;
 }
