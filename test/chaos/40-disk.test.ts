@@ -1,7 +1,7 @@
 /** Real disks in trouble: full, taken away, exchanged for others, and made read-only. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, cpSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -34,7 +34,7 @@ test(
     await atWork(site);
 
     const limitFiles = (bytes: string) => execFileSync("prlimit", [`--pid=${worker.pid}`, `--fsize=${bytes}:`]);
-    limitFiles(String(512 * 1024)); // the soft limit, which may be raised again
+    limitFiles(String(statSync(`${site.store}-wal`).size)); // the soft limit, which may be raised again
     await until("a commit to fail", () => worker.log().includes("The store failed to commit turns; trying again"));
     await sleep(3_000);
     const { instances: by, blocked } = await site.client.stats();
@@ -58,7 +58,7 @@ test(
     const disk = join(folder, "disk");
     mkdirSync(disk);
     new Sqlite(join(folder, "store.db")).exec(`VACUUM INTO '${join(folder, "start.db")}'`).close();
-    const script = `mount -t tmpfs -o size=64m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
+    const script = `mount -t tmpfs -o size=4m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
     const mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, disk];
     const worker = launch("worker", { store: join(disk, "store.db"), saysEnd: true }, mounted);
     await until("activities to start", () => readStarts(starts).length > 30);
