@@ -58,7 +58,7 @@ test(
     const disk = join(folder, "disk");
     mkdirSync(disk);
     new Sqlite(join(folder, "store.db")).exec(`VACUUM INTO '${join(folder, "start.db")}'`).close();
-    const script = `mount -t tmpfs -o size=4m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
+    const script = `mount -t tmpfs -o size=64m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
     const mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, disk];
     const worker = launch("worker", { store: join(disk, "store.db"), saysEnd: true }, mounted);
     await until("activities to start", () => readStarts(starts).length > 30);

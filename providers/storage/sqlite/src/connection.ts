@@ -15,7 +15,7 @@ import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import { prepareClaimTurns } from "./claim-turns.ts";
 import { prepareCommitTurns } from "./commit-turns.ts";
 import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
-import { isBusy, isFull, toStorageError } from "./errors.ts";
+import { isBusy, toStorageError } from "./errors.ts";
 import { prepareMessages, type Messages } from "./messages.ts";
 import { OpenFile } from "./open-file.ts";
 import { prepareTrees, type Trees } from "./trees.ts";
@@ -83,17 +83,7 @@ export class Connection {
       return await this.#attempt(verb);
     } catch (error) {
       if (isBusy(error)) return this.#insist(verb);
-      if (isFull(error)) this.#emptyLog();
       throw toStorageError(error, this.#path);
-    }
-  }
-
-  /** What fills the disk may be our own log, which would be copied only when it has grown further. */
-  #emptyLog(): void {
-    try {
-      this.#verbs?.db.pragma("wal_checkpoint(PASSIVE)");
-    } catch {
-      // the copy needs room too: there is none, as whoever called is told
     }
   }
 

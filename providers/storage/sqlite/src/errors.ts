@@ -27,11 +27,6 @@ export function isBusy(error: unknown): boolean {
   return sqliteCode(error)?.startsWith("SQLITE_BUSY") ?? false;
 }
 
-/** Whether the disk has no room left. */
-export function isFull(error: unknown): boolean {
-  return sqliteCode(error)?.startsWith("SQLITE_FULL") ?? false;
-}
-
 /** Anything thrown in this package as what the seam promises, naming the file. */
 export function toStorageError(error: unknown, path: string): Error {
   if (isStetError(error)) return error;
