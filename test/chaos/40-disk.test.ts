@@ -9,9 +9,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { Client } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
-import { allEnded, startCrowd } from "./crowd.ts";
+import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
 import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
-import type { WorkerProcess } from "./site.ts";
+import { openSite, type WorkerProcess } from "./site.ts";
 import { assertIntact, assertSound } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
 import { until } from "./until.ts";
@@ -29,12 +29,15 @@ test(
   { skip: mayLimit ? false : "needs prlimit of util-linux" },
   async (t) => {
     const instances = 30;
-    const site = await crowdedSite(t, instances);
+    const site = await openSite();
+    t.after(site.close);
+    await startCrowd(site.client, instances);
     const worker = site.launch("worker");
     await atWork(site);
 
     const limitFiles = (bytes: string) => execFileSync("prlimit", [`--pid=${worker.pid}`, `--fsize=${bytes}:`]);
     limitFiles(String(statSync(`${site.store}-wal`).size)); // the soft limit, which may be raised again
+    await poke(site.client, pokesFor(instances)); // it has something to write from here on, however slow this process is
     await until("a commit to fail", () => worker.log().includes("The store failed to commit turns; trying again"));
     await sleep(3_000);
     const { instances: by, blocked } = await site.client.stats();
@@ -60,7 +63,7 @@ test(
     new Sqlite(join(folder, "store.db")).exec(`VACUUM INTO '${join(folder, "start.db")}'`).close();
     const script = `mount -t tmpfs -o size=64m none "$0" && cp '${join(folder, "start.db")}' "$0/store.db" && exec "$@"`;
     const mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, disk];
-    const worker = launch("worker", { store: join(disk, "store.db"), saysEnd: true }, mounted);
+    const worker = launch("worker", { store: join(disk, "store.db"), saysEnd: true, pauseMs: 40 }, mounted);
     await until("activities to start", () => readStarts(starts).length > 30);
 
     const seen = `/proc/${worker.pid}/root${disk}`; // the disk is there for the worker only

@@ -1,19 +1,15 @@
 /** Versions, and instances whose code and history no longer fit: they wait, they say why, and nothing of them is lost. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import Database from "better-sqlite3";
 import { activity, isStetError, orchestration, type Orchestration, type StetError } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
-import { causes, environment, fails, gate, journal, kinds, ofKind } from "./world.ts";
+import { causes, environment, fails, gate, journal, kinds, newFolder, ofKind } from "./world.ts";
 
 /** A file of its own for one test. */
-function file(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "stet-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return join(folder, "store.db");
+function file(): string {
+  return join(newFolder(), "store.db");
 }
 
 const one = activity("one", async (_ctx, n: number) => n);
@@ -360,7 +356,7 @@ test("code that ends its worker takes no instance down that was only claimed wit
 });
 
 test("a history that cannot be read blocks its instance while others go on, and is read when it is whole again", async (t) => {
-  const path = file(t);
+  const path = file();
   const waits = orchestration("waits", async (ctx, n: number) => [n, await ctx.waitForEvent("go")]);
   const env = await environment(t, { storage: sqlite(path), orchestrations: [waits] });
   const runs = [await env.startOrchestration(waits, 1), await env.startOrchestration(waits, 2)] as const;
@@ -396,7 +392,7 @@ function edit(path: string, instanceId: string, change: (body: string) => string
 }
 
 test("a history that lacks an event blocks its instance", async (t) => {
-  const path = file(t);
+  const path = file();
   const waits = orchestration("waits", async (ctx) => ctx.waitForEvent("go"));
   const env = await environment(t, { storage: sqlite(path), orchestrations: [waits] });
   const run = await env.startOrchestration(waits, undefined, { instanceId: "w" });

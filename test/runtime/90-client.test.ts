@@ -1,10 +1,8 @@
 /** The client: what services ask of instances and of the store, with a runtime in the process and without one. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import {
@@ -19,7 +17,7 @@ import {
 } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { z } from "zod";
-import { all, environment, fails, gate, journal, kinds } from "./world.ts";
+import { all, environment, fails, gate, journal, kinds, newFolder } from "./world.ts";
 
 const hop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -499,14 +497,12 @@ test("pruning removes what ended long ago, and old executions, and asks for a li
 
 // Without a runtime
 
-function file(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "stet-client-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return join(folder, "store.db");
+function file(): string {
+  return join(newFolder(), "store.db");
 }
 
 test("a client beside the runtime, on a connection of its own, sees all and is told at once", async (t) => {
-  const path = file(t);
+  const path = file();
   const runtime = await Runtime.start({ storage: sqlite(path), orchestrations: [wait], logger: journal() });
   t.after(() => runtime.shutdown());
   const client = await Client.connect({ storage: sqlite(path) });
@@ -519,7 +515,7 @@ test("a client beside the runtime, on a connection of its own, sees all and is t
 });
 
 test("a process that has only a client waits for the result, however little else keeps it alive", async (t) => {
-  const path = file(t);
+  const path = file();
   const runtime = await Runtime.start({ storage: sqlite(path), orchestrations: [wait], logger: journal() });
   t.after(() => runtime.shutdown());
   const script = fileURLToPath(new URL("./client-process.ts", import.meta.url));
