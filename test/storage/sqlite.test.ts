@@ -474,6 +474,20 @@ test("no statement reads from end to end what grows with instances", async (t) =
 const allowedScans =
   /^SCAN (named|wanted|json_each|chain|tree|workers|sessions|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
 
+test("answers that have expired leave the file, a few with each that is saved", async (t) => {
+  const path = newPath(t);
+  const store = await opened(t, path);
+  const answer = (i: number) => ({ digest: `digest-${i}`, body: "yes", expiresAt: i < 100 ? 1_000 : 2_000 });
+  const all = Array.from({ length: 250 }, (_, i) => answer(i));
+  await store.saveAnswers(all.slice(0, 100), 0);
+  const kept = () => new Sqlite(path, { readonly: true }).prepare("SELECT count(*) FROM answers").pluck().get();
+
+  await store.saveAnswers(all.slice(100, 101), 1_000);
+  assert.equal(kept(), 99);
+  for (const each of all.slice(101)) await store.saveAnswers([each], 1_000);
+  assert.equal(kept(), 150);
+});
+
 test("no statement that is kept is compiled again each time because of its limit", async (t) => {
   const { statements } = await spiedStore(t, newPath(t));
 
@@ -548,6 +562,10 @@ async function liveOneLife(store: StorageProvider): Promise<void> {
   await store.commitTurns(worker, [{ ...first, customStatus: "half way" }]);
   await store.commitTurns(worker, [plainTurn(first, 1)]);
   await store.commitTurns(worker, [{ ...plainTurn(first, 2), history: over, keep: false }]);
+  await store.appendOutputs(worker, [{ instanceId: "a", instance: turn.key, execution: 2, work: 1, body: "1", at: 1 }]);
+  const answer = { digest: "d", instance: turn.key, execution: 2 };
+  await store.saveAnswers([{ ...answer, body: "1" }], 1);
+  await store.readAnswers([answer], 1);
   await store.sendMessages([{ instanceId: "a", body: "{}", at: 1, idempotencyKey: "k" }]);
   await store.claimTurns(claimOf(worker));
   const last = { ...emptyTurn, key: turn.key, execution: 2, expectedEventId: 1 };

@@ -300,6 +300,33 @@ export interface WorkRetry {
   readonly failure: string;
 }
 
+/** A row of the output stream written outside a turn, by whoever runs the model call that it comes from. */
+export interface AppendedOutput {
+  readonly instanceId: string;
+  readonly instance: InstanceKey;
+  readonly execution: number;
+  /** The item under which the call runs: it must be the worker's. Absent: the instance must be. */
+  readonly work?: WorkKey;
+  readonly body: string;
+  readonly at: number;
+}
+
+/** A question to a model that may have been answered before, by its digest. */
+export interface AnswerKey {
+  readonly digest: string;
+  /** Whose answer it is. Absent: everybody's. */
+  readonly instance?: InstanceKey;
+  /** For this execution of the instance only. */
+  readonly execution?: number;
+}
+
+/** An answer to be kept for whoever asks the same again. */
+export interface SavedAnswer extends AnswerKey {
+  readonly body: string;
+  /** From then on it is nobody's answer any more. Absent: it goes with its instance. */
+  readonly expiresAt?: number;
+}
+
 /** What changed in the store. Absent `instances` means any may have. */
 export interface StorageChange {
   readonly turns: boolean;
@@ -358,6 +385,18 @@ export interface StorageProvider {
     worker: WorkerKey,
     beats: readonly { readonly key: WorkKey; readonly details: string; readonly now: number }[],
   ): Promise<void>;
+
+  // Model calls
+
+  /**
+   * Appends to output streams, in order: `notOwner` where neither the instance nor the item is the worker's any more, or
+   * where the execution is over. Rows that become visible later have higher offsets, whoever writes them.
+   */
+  appendOutputs(worker: WorkerKey, outputs: readonly AppendedOutput[]): Promise<CommitOutcome[]>;
+  /** The body that was saved last under each key, unless it has expired. */
+  readAnswers(keys: readonly AnswerKey[], now: number): Promise<(string | undefined)[]>;
+  /** Those of an instance that is gone are dropped, and so are those of executions before the one they are saved for. */
+  saveAnswers(answers: readonly SavedAnswer[], now: number): Promise<void>;
 
   // Messages
 

@@ -21,6 +21,8 @@ const verbs: ReadonlySet<PropertyKey> = new Set<StorageVerb>([
   "retryWork",
   "abandonWork",
   "saveHeartbeats",
+  "appendOutputs",
+  "saveAnswers",
   "startInstances",
   "sendMessages",
 ]);

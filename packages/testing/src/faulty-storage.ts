@@ -60,7 +60,7 @@ export interface FaultyStorage extends StorageProvider {
  *
  * What the seam promises about calls that arrive twice or whose answer is lost, by verb:
  * - `commitTurns`, `completeWork`, `retryWork`: the second is answered `notOwner` and changes nothing.
- * - `startInstances`: the second is answered `exists`. `releaseInstances`, `saveHeartbeats`: no difference.
+ * - `startInstances`: the second is answered `exists`. `releaseInstances`, `saveHeartbeats`, `saveAnswers`: no difference.
  * - `claimTurns`, `claimWork`: what the first took comes again when the worker claims again, which it does when the first
  *   answer was lost. When the first answer arrived, the second call takes more, and nobody knows of it: do not duplicate
  *   claims of work.
@@ -68,6 +68,8 @@ export interface FaultyStorage extends StorageProvider {
  *   not duplicate it. After a lost answer, work may be started once more than its history counts; what is irreversible
  *   may not.
  * - `abandonWork`: given back, the items may be taken before the second call. It changes nothing about items of others.
+ * - `appendOutputs`: the rows of the first come again. The engine takes back what it does not know to be there and writes it
+ *   anew, so it is only for calls that come twice without its knowing that readers see something twice: do not duplicate it.
  * - `sendMessages`: the second is another message, unless it has an idempotency key. The engine drops answers to requests
  *   that were answered; an external event without a key arrives twice.
  *

@@ -121,9 +121,17 @@ function prepareRemoveTree(db: Database): (rootId: string, force: boolean, chang
     )
     .pluck();
   const removeHistory = prepareRemoveHistory(db);
-  const ofInstance = ["executions", "messages", "message_keys", "timers", "work", "waits", "state", "outputs"].map(
-    (table) => db.prepare<[number]>(`DELETE FROM ${table} WHERE instance = ?`),
-  );
+  const ofInstance = [
+    "executions",
+    "messages",
+    "message_keys",
+    "timers",
+    "work",
+    "waits",
+    "state",
+    "outputs",
+    "answers",
+  ].map((table) => db.prepare<[number]>(`DELETE FROM ${table} WHERE instance = ?`));
   const deletePayloads = db.prepare<[number]>("DELETE FROM payloads WHERE root = ?");
   const deleteInstance = db.prepare<[number]>("DELETE FROM instances WHERE key = ?");
 

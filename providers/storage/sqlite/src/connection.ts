@@ -17,6 +17,7 @@ import { prepareCommitTurns } from "./commit-turns.ts";
 import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
 import { isBusy, toStorageError } from "./errors.ts";
 import { prepareMessages, type Messages } from "./messages.ts";
+import { prepareModelCalls, type ModelCalls } from "./model-calls.ts";
 import { OpenFile } from "./open-file.ts";
 import { prepareTrees, type Trees } from "./trees.ts";
 import { prepareTurns, type Turns } from "./turns.ts";
@@ -24,7 +25,7 @@ import { prepareWork, type Work } from "./work.ts";
 import { prepareWorkers, type Workers } from "./workers.ts";
 
 /** All verbs bound to one open connection. */
-export interface Verbs extends Turns, Work, Workers, Messages, AdminWrites, Trees {
+export interface Verbs extends Turns, Work, Workers, ModelCalls, Messages, AdminWrites, Trees {
   readonly db: Database;
   readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
   readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
@@ -128,6 +129,7 @@ function bind(db: Database): Verbs {
     ...prepareTurns(db),
     ...prepareWork(db, messages.mail),
     ...prepareWorkers(db),
+    ...prepareModelCalls(db),
     ...prepareAdminWrites(db),
     ...prepareTrees(db),
     claimTurns: prepareClaimTurns(db),

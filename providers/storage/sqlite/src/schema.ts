@@ -179,6 +179,20 @@ const firstStep = `
   );
   CREATE INDEX outputs_of ON outputs (instance);
 
+  -- instance is 0 for everybody's, execution is 0 for all of the instance's. Bodies may be large, so the rows stay out of
+  -- the index.
+  CREATE TABLE answers (
+    key INTEGER PRIMARY KEY,
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    expires_at INTEGER,
+    body TEXT NOT NULL,
+    UNIQUE (instance, execution, digest)
+  );
+  -- saveAnswers: those that have expired
+  CREATE INDEX answers_expiring ON answers (expires_at) WHERE expires_at IS NOT NULL;
+
   -- The key is the registration: never given twice.
   CREATE TABLE workers (
     key INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -83,6 +83,10 @@ function provide(connection: Connection): StorageProvider {
     abandonWork: (worker, keys) => run((store, change) => store.abandonWork(worker, keys, change)),
     saveHeartbeats: (worker, beats) => run((store) => store.saveHeartbeats(worker, beats)),
 
+    appendOutputs: (worker, outputs) => run((store, change) => store.appendOutputs(worker, outputs, change)),
+    readAnswers: (keys, now) => run((store) => store.readAnswers(keys, now)),
+    saveAnswers: (answers, now) => run((store) => store.saveAnswers(answers, now)),
+
     startInstances: (starts) => run((store, change) => store.startInstances(starts, change)),
     sendMessages: (messages) => run((store, change) => store.sendMessages(messages, change)),
 

@@ -5,6 +5,8 @@
 import { describe } from "node:test";
 import type { StorageProvider } from "@stet/core";
 import type { Bench, Chapter } from "./bench.ts";
+import { answers } from "./answers.ts";
+import { appendedOutputs } from "./appended-outputs.ts";
 import { atomicity } from "./atomicity.ts";
 import { blocking } from "./blocking.ts";
 import { capabilities } from "./capabilities.ts";
@@ -87,6 +89,8 @@ const chapters: readonly Chapter[] = [
   payloads,
   state,
   outputs,
+  appendedOutputs,
+  answers,
   waits,
   customStatus,
   instances,
