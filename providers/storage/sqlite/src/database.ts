@@ -62,9 +62,10 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
 
 /** Refuses a file that belongs to somebody else before anything in it is changed. */
 function checkOurs(db: Database, path: string): number {
+  // Another process may be making its tables at this moment. Then the file is ours by the last of these looks.
+  const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() as number;
   const version = Number(db.pragma("user_version", { simple: true }));
   const application = Number(db.pragma("application_id", { simple: true }));
-  const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() as number;
   const fresh = application === 0 && tables === 0 && version === 0;
   if (!fresh && application !== applicationId) {
     throw storageError(path, "expected an empty file or a store of Stet, got a database of another application");
