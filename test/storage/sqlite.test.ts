@@ -469,10 +469,11 @@ test("no statement reads from end to end what grows with instances", async (t) =
 
 /**
  * Scans of what is small or meant to be read whole: parameters, a chain that is being walked, workers and their sessions, messages in
- * their order up to a limit (a message that was taken is gone), and closed executions by `prune`.
+ * their order up to a limit (a message that was taken is gone), closed executions by `prune`, and models, of which there
+ * are few.
  */
 const allowedScans =
-  /^SCAN (named|wanted|json_each|chain|tree|workers|sessions|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
+  /^SCAN (named|wanted|json_each|chain|tree|workers|sessions|models|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
 
 test("answers that have expired leave the file, a few with each that is saved", async (t) => {
   const path = newPath(t);

@@ -174,6 +174,24 @@ export interface StoredWork {
   readonly attempts: number;
   readonly heartbeat?: string;
   readonly failure?: string;
+  readonly rank?: number;
+  readonly tokens?: number;
+}
+
+/** A model call that nobody makes at the moment. */
+export interface WaitingCall {
+  readonly eventId: number;
+  /** The line in which it stands. */
+  readonly line: string;
+  /** Not before. Absent means as soon as there is capacity. */
+  readonly visibleAt?: number;
+}
+
+/** A model that was left without capacity, or closed. */
+export interface ModelRecord {
+  readonly model: string;
+  /** When it is expected to answer calls again. */
+  readonly opensAt: number;
 }
 
 /** An open wait for an external event, as stored. */
@@ -201,6 +219,11 @@ export interface StorageAdmin {
     readonly limit: number;
     readonly cursor?: string;
   }): Promise<Page<WaitRecord>>;
+  /** The model calls of an instance that wait for their turn, and the models that answer none before a time to come. */
+  listWaitingCalls(
+    instanceId: string,
+    now: number,
+  ): Promise<{ readonly calls: WaitingCall[]; readonly models: ModelRecord[] }>;
   readState(instanceId: string, keys?: readonly string[]): Promise<{ readonly key: string; readonly value: string }[]>;
   readOutputs(instanceId: string, afterOffset: number, limit: number): Promise<OutputRecord[]>;
   stats(now: number): Promise<StorageStats>;

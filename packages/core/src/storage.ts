@@ -143,7 +143,7 @@ export interface OutgoingWork {
   readonly execution: number;
   readonly eventId: number;
   readonly kind: "activity" | "model";
-  /** The activity, or the model by its name in the table. */
+  /** The activity; of a model call the line in which it stands, named by the models that may answer it. */
   readonly name: string;
   readonly tag?: string;
   readonly session?: string;
@@ -156,6 +156,10 @@ export interface OutgoingWork {
   readonly heartbeat?: string;
   /** The failure of the last attempt. */
   readonly failure?: string;
+  /** Model calls are handed out in this order, and in that of their rows where it is the same. @default 0 */
+  readonly rank?: number;
+  /** Tokens that a model call is expected to use. @default 0 */
+  readonly tokens?: number;
 }
 
 /** A work item written outside a turn, by the owner of its instance. */
@@ -260,6 +264,8 @@ export interface WorkClaim {
   readonly max: number;
   readonly activities: readonly string[];
   readonly models: boolean;
+  /** Model calls in these lines are left alone: they wait for capacity, see {@link CallClaim}. */
+  readonly exceptLines?: readonly string[];
   readonly tags: readonly string[];
   /** A session that was not used for this long may move to another worker. */
   readonly sessionIdleMs: number;
@@ -268,6 +274,44 @@ export interface WorkClaim {
    * owns and does not name are handed out again, as that claim handed them out: it is the same start.
    */
   readonly held?: readonly WorkKey[];
+}
+
+/** What a worker wants to ask of one model whose capacity is limited. */
+export interface CallClaim {
+  readonly worker: WorkerKey;
+  readonly now: number;
+  readonly max: number;
+  readonly model: string;
+  /** The lines whose first calls the model is to answer. */
+  readonly lines: readonly string[];
+  readonly windows: readonly CapacityWindow[];
+  /** As in {@link WorkClaim}. What is handed out again takes no capacity again. */
+  readonly held?: readonly WorkKey[];
+}
+
+/**
+ * A limit of a model. Counted are the calls that were claimed less than `ms` ago, by any worker: a call is handed out only
+ * while they are fewer than `requests`, and have not used up `tokens`.
+ */
+export interface CapacityWindow {
+  readonly ms: number;
+  readonly requests?: number;
+  readonly tokens?: number;
+}
+
+/** Calls that this worker owns from now on. */
+export interface ClaimedCalls {
+  readonly calls: ClaimedWork[];
+  /** When the next could be claimed; given when some had to be left that only time lets go on. */
+  readonly nextAt?: number;
+}
+
+/** What a model call has really used, which takes the place of what was expected when it was claimed. */
+export interface UsedCapacity {
+  readonly model: string;
+  /** `now` of its claim. */
+  readonly claimedAt: number;
+  readonly tokens: number;
 }
 
 /** A work item that this worker owns from now on. */
@@ -291,6 +335,7 @@ export interface ClaimedWork {
 export interface WorkCompletion {
   readonly key: WorkKey;
   readonly message: OutgoingMessage;
+  readonly used?: UsedCapacity;
 }
 
 /** Another attempt later. */
@@ -298,6 +343,11 @@ export interface WorkRetry {
   readonly key: WorkKey;
   readonly visibleAt: number;
   readonly failure: string;
+  /** The line in which a model call stands from now on. @default where it stood */
+  readonly name?: string;
+  /** How often it has been started. @default as counted */
+  readonly attempts?: number;
+  readonly used?: UsedCapacity;
 }
 
 /** A row of the output stream written outside a turn, by whoever runs the model call that it comes from. */
@@ -376,6 +426,10 @@ export interface StorageProvider {
   /** Writes items that run here or must wait, replacing earlier rows of the same request. No key: not the owner. */
   saveWork(worker: WorkerKey, work: readonly SavedWork[]): Promise<(WorkKey | undefined)[]>;
   claimWork(claim: WorkClaim): Promise<ClaimedWork[]>;
+  /** Hands out model calls and takes the capacity for them, both or neither. */
+  claimCalls(claim: CallClaim): Promise<ClaimedCalls>;
+  /** No call of the model is handed out by `claimCalls` before `until`, to anybody. An earlier time changes nothing. */
+  closeModel(model: string, until: number): Promise<void>;
   completeWork(worker: WorkerKey, completions: readonly WorkCompletion[]): Promise<CommitOutcome[]>;
   retryWork(worker: WorkerKey, retries: readonly WorkRetry[]): Promise<CommitOutcome[]>;
   /** Gives items back unstarted: the attempt does not count. */

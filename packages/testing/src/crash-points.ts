@@ -17,6 +17,8 @@ const verbs: ReadonlySet<PropertyKey> = new Set<StorageVerb>([
   "releaseInstances",
   "saveWork",
   "claimWork",
+  "claimCalls",
+  "closeModel",
   "completeWork",
   "retryWork",
   "abandonWork",

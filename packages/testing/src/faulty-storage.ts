@@ -61,7 +61,7 @@ export interface FaultyStorage extends StorageProvider {
  * What the seam promises about calls that arrive twice or whose answer is lost, by verb:
  * - `commitTurns`, `completeWork`, `retryWork`: the second is answered `notOwner` and changes nothing.
  * - `startInstances`: the second is answered `exists`. `releaseInstances`, `saveHeartbeats`, `saveAnswers`: no difference.
- * - `claimTurns`, `claimWork`: what the first took comes again when the worker claims again, which it does when the first
+ * - `claimTurns`, `claimWork`, `claimCalls`: what the first took comes again when the worker claims again, which it does when the first
  *   answer was lost. When the first answer arrived, the second call takes more, and nobody knows of it: do not duplicate
  *   claims of work.
  * - `saveWork`: the second replaces the rows of the first, so that the answer of the first names rows that are gone: do

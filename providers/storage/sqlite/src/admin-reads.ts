@@ -7,10 +7,12 @@ import type {
   InstanceQuery,
   InstanceRecord,
   InstanceStatus,
+  ModelRecord,
   OutputRecord,
   Page,
   StorageAdmin,
   StorageStats,
+  WaitingCall,
   WaitRecord,
 } from "@stet/core";
 import { ConfigurationError } from "@stet/core";
@@ -30,6 +32,7 @@ export type AdminReads = Pick<
   | "listExecutions"
   | "readHistory"
   | "listWaits"
+  | "listWaitingCalls"
   | "readState"
   | "readOutputs"
   | "stats"
@@ -46,6 +49,15 @@ export function prepareAdminReads(db: Database): AdminReads {
   const tree = db.prepare<[string], InstanceRow>(
     `${treeSql} SELECT ${instanceColumns} FROM tree CROSS JOIN instances i ON i.key = tree.key ${relatives}`,
   );
+  const waitingCalls = db.prepare<[string], WaitingCall & { readonly visibleAt: number | null }>(
+    `SELECT w.event_id AS eventId, w.name AS line, CASE WHEN w.visible_at > 0 THEN w.visible_at END AS visibleAt
+     FROM instances i CROSS JOIN work w ON w.instance = i.key
+     WHERE i.id = ? AND w.owner IS NULL AND w.kind = 'model' ORDER BY w.event_id`,
+  );
+  const closedModels = db.prepare<[number], ModelRecord>(
+    `SELECT name AS model, max(closed_until, next_at) AS opensAt FROM models
+     WHERE max(closed_until, next_at) > ? ORDER BY name`,
+  );
   return {
     getInstances: async (ids) => byId.all(JSON.stringify([...new Set(ids)])).map(toRecord),
     listInstances: (query) => listInstances(tables, query),
@@ -56,6 +68,12 @@ export function prepareAdminReads(db: Database): AdminReads {
       return instance === undefined ? [] : readHistory({ instance, execution, from: fromEventId });
     },
     listWaits: (query) => listWaits(tables, query),
+    listWaitingCalls: async (instanceId, now) => ({
+      calls: waitingCalls
+        .all(instanceId)
+        .map(({ eventId, line, visibleAt }) => ({ eventId, line, ...(visibleAt !== null && { visibleAt }) })),
+      models: closedModels.all(now),
+    }),
     readState: (instanceId, keys) => readState(tables, instanceId, keys),
     readOutputs: (instanceId, afterOffset, limit) => readOutputs(tables, instanceId, afterOffset, limit),
     stats: (now) => stats(tables, now),

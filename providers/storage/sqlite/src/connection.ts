@@ -12,6 +12,7 @@ import { StorageError } from "@stet/core";
 import { prepareAdminReads, type AdminReads } from "./admin-reads.ts";
 import { prepareAdminWrites, type AdminWrites } from "./admin-writes.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
+import { prepareCapacity, type Capacity } from "./capacity.ts";
 import { prepareClaimTurns } from "./claim-turns.ts";
 import { prepareCommitTurns } from "./commit-turns.ts";
 import { inMemory, openDatabase, type Database, type DatabaseOptions } from "./database.ts";
@@ -25,7 +26,7 @@ import { prepareWork, type Work } from "./work.ts";
 import { prepareWorkers, type Workers } from "./workers.ts";
 
 /** All verbs bound to one open connection. */
-export interface Verbs extends Turns, Work, Workers, ModelCalls, Messages, AdminWrites, Trees {
+export interface Verbs extends Turns, Work, Capacity, Workers, ModelCalls, Messages, AdminWrites, Trees {
   readonly db: Database;
   readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
   readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
@@ -128,6 +129,7 @@ function bind(db: Database): Verbs {
     ...messages,
     ...prepareTurns(db),
     ...prepareWork(db, messages.mail),
+    ...prepareCapacity(db),
     ...prepareWorkers(db),
     ...prepareModelCalls(db),
     ...prepareAdminWrites(db),

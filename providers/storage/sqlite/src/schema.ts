@@ -115,7 +115,8 @@ const firstStep = `
   ) WITHOUT ROWID;
   CREATE INDEX timers_due ON timers (fire_at);
 
-  -- visible_at is 0 for what is visible at once, whatever the clock does.
+  -- visible_at is 0 for what is visible at once, whatever the clock does, and -1 for model calls that are: many of them
+  -- may wait for capacity, and nobody who looks for activities is to walk past them. Only model calls have a rank.
   CREATE TABLE work (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     instance INTEGER NOT NULL,
@@ -130,11 +131,31 @@ const firstStep = `
     session TEXT,
     heartbeat TEXT,
     failure TEXT,
+    rank INTEGER,
+    tokens INTEGER,
     body TEXT NOT NULL,
     UNIQUE (instance, execution, event_id)
   );
   CREATE INDEX work_ready ON work (visible_at) WHERE owner IS NULL;
   CREATE INDEX work_owned ON work (owner) WHERE owner IS NOT NULL;
+  -- claimWork, claimCalls: model calls in their order, past those of other lines without a look at their rows
+  CREATE INDEX work_calls ON work (rank, key, name, visible_at) WHERE owner IS NULL AND rank IS NOT NULL;
+
+  -- What was claimed of models with limits, as long as a window counts it.
+  CREATE TABLE model_starts (
+    model TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    work INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    PRIMARY KEY (model, at, work)
+  ) WITHOUT ROWID;
+
+  -- closed_until: told by closeModel. next_at: when the claim that last left calls behind could have had more.
+  CREATE TABLE models (
+    name TEXT PRIMARY KEY,
+    closed_until INTEGER NOT NULL,
+    next_at INTEGER NOT NULL
+  ) WITHOUT ROWID;
 
   CREATE TABLE sessions (
     name TEXT PRIMARY KEY,

@@ -49,6 +49,7 @@ function provide(connection: Connection): StorageProvider {
     listExecutions: (instanceId) => run((store) => store.reads.listExecutions(instanceId)),
     readHistory: (instanceId, execution, from) => run((store) => store.reads.readHistory(instanceId, execution, from)),
     listWaits: (query) => run((store) => store.reads.listWaits(query)),
+    listWaitingCalls: (instanceId, now) => run((store) => store.reads.listWaitingCalls(instanceId, now)),
     readState: (instanceId, keys) => run((store) => store.reads.readState(instanceId, keys)),
     readOutputs: (instanceId, after, limit) => run((store) => store.reads.readOutputs(instanceId, after, limit)),
     stats: (now) => run((store) => store.reads.stats(now)),
@@ -78,6 +79,8 @@ function provide(connection: Connection): StorageProvider {
 
     saveWork: (worker, work) => run((store, change) => store.saveWork(worker, work, change)),
     claimWork: (claim) => run((store) => store.claimWork(claim)),
+    claimCalls: (claim) => run((store) => store.claimCalls(claim)),
+    closeModel: (model, until) => run((store, change) => store.closeModel(model, until, change)),
     completeWork: (worker, completions) => run((store, change) => store.completeWork(worker, completions, change)),
     retryWork: (worker, retries) => run((store, change) => store.retryWork(worker, retries, change)),
     abandonWork: (worker, keys) => run((store, change) => store.abandonWork(worker, keys, change)),

@@ -85,8 +85,8 @@ function prepareExport(db: Database): Trees["exportTree"] {
     "SELECT event_id AS eventId, fire_at AS fireAt, body FROM timers WHERE instance = ? ORDER BY event_id",
   );
   const work = partOf<Nullable<StoredWork>>(
-    `SELECT event_id AS eventId, kind, name, tag, session, body, nullif(visible_at, 0) AS visibleAt, attempts, heartbeat,
-       failure FROM work WHERE instance = ? ORDER BY key`,
+    `SELECT event_id AS eventId, kind, name, tag, session, body, CASE WHEN visible_at > 0 THEN visible_at END AS visibleAt,
+       attempts, heartbeat, failure, nullif(rank, 0) AS rank, nullif(tokens, 0) AS tokens FROM work WHERE instance = ? ORDER BY key`,
   );
   const waits = partOf<Nullable<StoredWait>>(
     `SELECT event_id AS eventId, name, details, since, timeout_at AS timeoutAt FROM waits WHERE instance = ?

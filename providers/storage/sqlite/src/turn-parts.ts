@@ -10,8 +10,12 @@ export interface TurnParts {
 
 /** Writes one work row. An earlier row of the same request goes, and with it whoever runs it loses it. */
 export const insertWorkSql = `INSERT OR REPLACE INTO work
-  (instance, execution, event_id, kind, name, tag, session, visible_at, attempts, heartbeat, failure, body, owner)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  (instance, execution, event_id, kind, name, tag, session, visible_at, attempts, heartbeat, failure, rank, tokens, body,
+   owner)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** `visible_at` of a model call that is visible at once. */
+export const inLine = -1;
 
 /** What {@link insertWorkSql} takes. */
 export type WorkValues = (string | number | null)[];
@@ -19,8 +23,12 @@ export type WorkValues = (string | number | null)[];
 /** A work item as {@link insertWorkSql} takes it. */
 export function workValues(instance: InstanceKey, work: OutgoingWork, owner: WorkerKey | null): WorkValues {
   const { execution, eventId, kind, name, attempts, body } = work;
-  const { tag = null, session = null, visibleAt = 0, heartbeat = null, failure = null } = work;
-  return [instance, execution, eventId, kind, name, tag, session, visibleAt, attempts, heartbeat, failure, body, owner];
+  const { tag = null, session = null, heartbeat = null, failure = null } = work;
+  const call = kind === "model";
+  const { visibleAt = call ? inLine : 0 } = work;
+  const [rank, tokens] = call ? [work.rank ?? 0, work.tokens ?? 0] : [null, null];
+  const routing = [kind, name, tag, session, visibleAt, attempts, heartbeat, failure, rank, tokens];
+  return [instance, execution, eventId, ...routing, body, owner];
 }
 
 /** Deleting by request, by execution and by instance, where rows belong to requests. */

@@ -1,11 +1,12 @@
 /**
- * Work items. They are handed out in the order of their rows among those that are visible; one that waits for its time
- * holds up none, and one whose session belongs to another worker is passed over.
+ * Work items. Activities are handed out in the order of their rows among those that are visible, model calls in that of
+ * their ranks; one that waits for its time holds up none, and one whose session belongs to another worker is passed over.
  */
 import type {
   ClaimedWork,
   CommitOutcome,
   SavedWork,
+  UsedCapacity,
   WorkClaim,
   WorkCompletion,
   WorkKey,
@@ -31,38 +32,45 @@ export interface Work {
 }
 
 /** What this worker may run. A session is another's while that one used it lately or runs one of its items. */
-const canRun = "CASE w.kind WHEN 'activity' THEN w.name IN (SELECT value FROM json_each(:activities)) ELSE :models END";
-const mayRun = `w.owner IS NULL AND ${canRun}
+const canPerform = "w.rank IS NULL AND w.name IN (SELECT value FROM json_each(:activities))";
+const mayRun = `w.owner IS NULL AND ${canPerform}
   AND (w.tag IS NULL OR w.tag IN (SELECT value FROM json_each(:tags)))
   AND (w.session IS NULL OR NOT EXISTS (
     SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> :worker AND (
       s.used_at > :idleSince OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name))))`;
 
-const claimed = `w.key, w.instance, i.id AS instance_id, r.id AS root_id, w.execution, w.event_id,
+/** What is read of an item that is handed out. */
+export const claimed = `w.key, w.instance, i.id AS instance_id, r.id AS root_id, w.execution, w.event_id,
   w.body, w.kind, w.name, w.attempts, w.heartbeat, w.failure, w.session`;
 
-/** CROSS JOIN keeps SQLite from turning the order of the loops around. */
-const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root";
+/** Where it is read from. CROSS JOIN keeps SQLite from turning the order of the loops around. */
+export const items = "work w CROSS JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root";
 
 const atOnceSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at = 0 AND ${mayRun} ORDER BY w.key ${limitMax}`;
 const dueSql = `SELECT ${claimed} FROM ${items} WHERE w.visible_at > 0 AND w.visible_at <= :now AND ${mayRun}
   ORDER BY w.visible_at ${limitMax}`;
-const forgottenSql = `SELECT ${claimed} FROM ${items} WHERE w.owner = :worker AND ${canRun}
+const callsSql = `SELECT ${claimed} FROM ${items} WHERE w.owner IS NULL AND w.rank IS NOT NULL AND w.visible_at <= :now
+  AND w.name NOT IN (SELECT value FROM json_each(:exceptLines))
+  AND (w.tag IS NULL OR w.tag IN (SELECT value FROM json_each(:tags))) ORDER BY w.rank, w.key ${limitMax}`;
+const forgottenSql = `SELECT ${claimed} FROM ${items} WHERE w.owner = :worker
+  AND CASE WHEN w.rank IS NULL THEN ${canPerform} ELSE :models AND w.name NOT IN (SELECT value FROM json_each(:exceptLines)) END
   AND w.key NOT IN (SELECT value FROM json_each(:held)) ORDER BY w.key ${limitMax}`;
 
 interface ClaimBinding {
   readonly worker: WorkerKey;
   readonly activities: string;
   readonly models: number;
+  readonly exceptLines: string;
   readonly tags: string;
   readonly now: number;
   readonly idleSince: number;
   readonly max: number;
 }
 
-type ForgottenBinding = Pick<ClaimBinding, "worker" | "activities" | "models" | "max"> & { readonly held: string };
+type ForgottenBinding = Omit<ClaimBinding, "tags" | "now" | "idleSince"> & { readonly held: string };
 
-interface WorkRow {
+/** An item as it is read. */
+export interface WorkRow {
   readonly key: number;
   readonly instance: number;
   readonly instance_id: string;
@@ -93,9 +101,16 @@ export function prepareWork(db: Database, mail: Mail): Work {
   const complete = db
     .prepare<[WorkKey, WorkerKey], string | null>("DELETE FROM work WHERE key = ? AND owner = ? RETURNING session")
     .pluck();
-  const retry = db.prepare<[number, string, WorkKey, WorkerKey]>(
-    "UPDATE work SET owner = NULL, visible_at = ?, failure = ? WHERE key = ? AND owner = ?",
+  const retry = db.prepare<[number, string, string | null, number | null, WorkKey, WorkerKey]>(
+    `UPDATE work SET owner = NULL, visible_at = ?, failure = ?, name = coalesce(?, name), attempts = coalesce(?, attempts)
+     WHERE key = ? AND owner = ?`,
   );
+  const correct = db.prepare<[number, string, number, WorkKey]>(
+    "UPDATE model_starts SET tokens = ? WHERE model = ? AND at = ? AND work = ?",
+  );
+  const settle = (key: WorkKey, used: UsedCapacity | undefined) => {
+    if (used !== undefined) correct.run(used.tokens, used.model, used.claimedAt, key);
+  };
   const abandon = db.prepare<[WorkKey, WorkerKey]>(
     "UPDATE work SET owner = NULL, attempts = max(0, attempts - 1) WHERE key = ? AND owner = ?",
   );
@@ -114,7 +129,8 @@ export function prepareWork(db: Database, mail: Mail): Work {
   );
   const completeAll = db.transaction(
     (worker: WorkerKey, completions: readonly WorkCompletion[], change: ChangeSet): CommitOutcome[] =>
-      completions.map(({ key, message }) => {
+      completions.map(({ key, message, used }) => {
+        settle(key, used);
         const session = complete.get(key, worker);
         if (session === undefined) return "notOwner";
         if (session !== null) {
@@ -127,8 +143,9 @@ export function prepareWork(db: Database, mail: Mail): Work {
   );
   const retryAll = db.transaction(
     (worker: WorkerKey, retries: readonly WorkRetry[], change: ChangeSet): CommitOutcome[] =>
-      retries.map(({ key, visibleAt, failure }) => {
-        if (retry.run(visibleAt, failure, key, worker).changes === 0) return "notOwner";
+      retries.map(({ key, visibleAt, failure, name = null, attempts = null, used }) => {
+        settle(key, used);
+        if (retry.run(visibleAt, failure, name, attempts, key, worker).changes === 0) return "notOwner";
         change.work = true;
         return "committed";
       }),
@@ -159,6 +176,7 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
   const registered = db.prepare<[WorkerKey], number>("SELECT 1 FROM workers WHERE key = ?").pluck();
   const atOnce = db.prepare<[ClaimBinding], WorkRow>(atOnceSql);
   const due = db.prepare<[ClaimBinding], WorkRow>(dueSql);
+  const calls = db.prepare<[ClaimBinding], WorkRow>(callsSql);
   const forgotten = db.prepare<[ForgottenBinding], WorkRow>(forgottenSql);
   const own = db.prepare<[WorkerKey, WorkKey]>("UPDATE work SET owner = ?, attempts = attempts + 1 WHERE key = ?");
   const takeSession = db.prepare<[string, WorkerKey, number]>(
@@ -179,6 +197,7 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
       worker: claim.worker,
       activities: JSON.stringify(claim.activities),
       models: claim.models ? 1 : 0,
+      exceptLines: JSON.stringify(claim.exceptLines ?? []),
       tags: JSON.stringify(claim.tags),
       now: claim.now,
       idleSince,
@@ -186,9 +205,10 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
     };
     const again = claim.held === undefined ? [] : forgotten.all({ ...binding, held: JSON.stringify(claim.held) });
     binding.max -= again.length;
-    const rows = atOnce.all(binding);
-    const dueRows = due.all(binding);
-    const inOrder = dueRows.length === 0 ? rows : [...rows, ...dueRows].sort((a, b) => a.key - b.key);
+    const rows = claim.activities.length === 0 ? [] : atOnce.all(binding);
+    const dueRows = claim.activities.length === 0 ? [] : due.all(binding);
+    const activities = dueRows.length === 0 ? rows : [...rows, ...dueRows].sort((a, b) => a.key - b.key);
+    const inOrder = claim.models ? [...activities, ...calls.all(binding)] : activities;
     let sessions = 0;
     const taken = inOrder.slice(0, binding.max);
     for (const row of taken) {
@@ -203,7 +223,8 @@ function prepareClaim(db: Database): (claim: WorkClaim) => ClaimedWork[] {
   });
 }
 
-function itemOf(row: WorkRow, attempts: number): ClaimedWork {
+/** An item as the seam has it. */
+export function itemOf(row: WorkRow, attempts: number): ClaimedWork {
   return {
     key: row.key,
     instance: row.instance,

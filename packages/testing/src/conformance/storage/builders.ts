@@ -3,6 +3,7 @@
  * about. Bodies are any text, because a provider never looks into them.
  */
 import type {
+  CallClaim,
   ClaimedTurn,
   HistoryChunk,
   InstanceQuery,
@@ -70,6 +71,10 @@ export function workClaim(worker: WorkerKey, changes: Partial<WorkClaim> = {}): 
   };
 }
 
+export function callClaim(worker: WorkerKey, changes: Partial<CallClaim> = {}): CallClaim {
+  return { worker, now: START, max: 100, model: MODEL, lines: [MODEL], windows: [], ...changes };
+}
+
 export function start(instanceId: string, changes: Partial<OutgoingStart> = {}): OutgoingStart {
   return { instanceId, name: ORCHESTRATION, body: `start of ${instanceId}`, at: START, ...changes };
 }
@@ -109,6 +114,15 @@ export function work(
     attempts: 0,
     ...changes,
   };
+}
+
+/** A model call for the instance of a turn. */
+export function call(
+  turn: Parameters<typeof work>[0],
+  eventId: number,
+  changes: Partial<OutgoingWork> = {},
+): OutgoingWork {
+  return work(turn, eventId, { kind: "model", name: MODEL, body: `call ${eventId}`, ...changes });
 }
 
 export function completion(key: WorkKey, instanceId: string, body = "completed"): WorkCompletion {

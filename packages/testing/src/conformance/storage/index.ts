@@ -20,6 +20,7 @@ import { executions } from "./executions.ts";
 import { idempotency } from "./idempotency.ts";
 import { instances } from "./instances.ts";
 import { life } from "./life.ts";
+import { capacity } from "./capacity.ts";
 import { limits } from "./limits.ts";
 import { listing } from "./listing.ts";
 import { messages } from "./messages.ts";
@@ -81,6 +82,7 @@ const chapters: readonly Chapter[] = [
   endings,
   atomicity,
   workItems,
+  capacity,
   retries,
   savedWork,
   sessions,
