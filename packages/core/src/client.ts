@@ -126,8 +126,10 @@ export class Client implements OrchestrationClient {
     options: StartInstanceOptions = {},
   ) => {
     const start = this.#startOf(callee, input, options);
+    const { ends } = this.#means.watcher;
     const outcome = await this.#starts.ask(start);
-    if (outcome === "exists" && options.ifExists !== "attach") {
+    if (outcome === "started") return new Handle(start.instanceId, this.#means, ends) as InstanceHandle<never>;
+    if (options.ifExists !== "attach") {
       throw new InstanceError(
         "instance_exists",
         `Expected instance ${start.instanceId} not to exist, got one: choose another id, or start with ifExists "attach"`,

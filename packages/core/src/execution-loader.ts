@@ -52,7 +52,7 @@ export class ExecutionLoader {
     const replays: Replay[] = [];
     for (const [turn, incoming] of turns) {
       try {
-        const events = await this.#readHistory(turn);
+        const events = turn.lastEventId === 0 ? [] : await this.#readHistory(turn);
         const execution = this.#newExecution(turn, events, incoming);
         const unrun = unrunOf(events);
         const seen = unrun === undefined ? events : events.slice(0, -1);

@@ -22,7 +22,7 @@ import type {
   OutputRow,
   RaiseEventOptions,
 } from "./instance-handle.ts";
-import type { InstanceWatcher } from "./instance-watcher.ts";
+import type { Change, InstanceWatcher } from "./instance-watcher.ts";
 import type { Message } from "./messages.ts";
 import { shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
@@ -51,23 +51,27 @@ const outputPage = 200;
 export class Handle<Output> implements InstanceHandle<Output> {
   readonly instanceId: string;
   readonly #means: ClientMeans;
+  readonly #startedAt: number | undefined;
 
-  constructor(instanceId: string, means: ClientMeans) {
+  /** @param startedAt - `ends` of the watcher before the instance was started, where this handle comes from its start. */
+  constructor(instanceId: string, means: ClientMeans, startedAt?: number) {
     this.instanceId = instanceId;
     this.#means = means;
+    this.#startedAt = startedAt;
   }
 
   async result(options: { readonly timeout?: Duration } = {}): Promise<Output> {
     const { clock } = this.#means;
     const limitMs = options.timeout === undefined ? undefined : durationMs(options.timeout, "the timeout of result()");
     const limitAt = limitMs === undefined ? undefined : clock.now() + limitMs;
-    const changes = this.#means.watcher.watch(this.instanceId, { onlyEnd: true });
+    const { watcher } = this.#means;
+    const changes = watcher.watch(this.instanceId, { onlyEnd: true });
+    const look = watcher.ends !== this.#startedAt;
     try {
-      for (;;) {
-        const record = await this.#record();
-        if (isOver(record)) return (await this.#outcome(record)) as Output;
-        const next = await changes.next(limitAt);
+      for (let next: Change = look ? "changed" : await changes.next(limitAt); ; next = await changes.next(limitAt)) {
         if (next === "closed") throw closed(this.instanceId);
+        const record = await this.#record();
+        if (isOver(record)) return this.#outcome(record) as Output;
         if (next === "late") {
           throw new TimeoutError(
             `Expected instance ${this.instanceId} to end within ${limitMs} ms, got status ${record.status}; it goes on`,
@@ -169,15 +173,20 @@ export class Handle<Output> implements InstanceHandle<Output> {
     }
   }
 
-  async #record(): Promise<InstanceRecord> {
-    const record = await this.#means.watcher.read(this.instanceId);
-    if (record === undefined) throw unknown(this.instanceId);
-    return record;
+  #record(): Promise<InstanceRecord> {
+    return this.#means.watcher.read(this.instanceId).then((record) => {
+      if (record === undefined) throw unknown(this.instanceId);
+      return record;
+    });
   }
 
-  async #outcome(record: InstanceRecord): Promise<Payload | undefined> {
-    const { output, error, status, name, instanceId, rootId } = record;
-    if (status === "completed") return output === undefined ? undefined : decoded(output, record, this.#means);
+  #outcome(record: InstanceRecord): Payload | undefined | Promise<Payload> {
+    const { output, status } = record;
+    if (status !== "completed") return this.#failure(record);
+    return output === undefined ? undefined : decoded(output, record, this.#means);
+  }
+
+  async #failure({ error, status, name, instanceId, rootId }: InstanceRecord): Promise<never> {
     const { storage, codec } = this.#means;
     const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
     const [ending] = await codec.decode<Ending>([error ?? "{}"], rootId, source, `the end of instance ${instanceId}`);
@@ -277,11 +286,14 @@ async function reasonOf(
   }
 }
 
+/** A value as it was written, at once where it needs no payloads. */
 function decoded(
   text: string,
   { rootId, instanceId }: InstanceRecord,
   { storage, codec }: ClientMeans,
-): Promise<Payload> {
-  const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
-  return codec.decodeValue(text, rootId, source, `a value of instance ${instanceId}`);
+): Payload | Promise<Payload> {
+  const what = `a value of instance ${instanceId}`;
+  const plain = codec.decodePlain<{ value: Payload }>([text], what);
+  if (plain !== undefined) return (plain[0] as { value: Payload }).value;
+  return codec.decodeValue(text, rootId, (digests) => storage.readPayloads(rootId, digests), what);
 }

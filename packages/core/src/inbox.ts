@@ -7,17 +7,20 @@ import type { ClaimedTurn, StorageProvider, StoredMessage } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 import type { Incoming } from "./turn.ts";
 
-/** The messages of a claim. @throws HistoryCorruptError when one cannot be read. */
-export async function readInbox(
+/** The messages of a claim, at once where they need no payloads. @throws HistoryCorruptError when one cannot be read. */
+export function readInbox(
   { messages: inbox, instanceId, rootId }: ClaimedTurn,
   { storage, codec, patience }: { storage: StorageProvider; codec: TextCodec; patience: Patience },
-): Promise<Incoming[]> {
+): Incoming[] | Promise<Incoming[]> {
   const stored = inOrder(inbox);
   const source = async (digests: readonly string[]) =>
     (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
   const texts = stored.map(({ body }) => body);
-  const messages = await codec.decode<Message>(texts, instanceId, source, `a message to instance ${instanceId}`);
-  return messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key }));
+  const what = `a message to instance ${instanceId}`;
+  const withKeys = (messages: readonly Message[]) =>
+    messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key }));
+  const plain = codec.decodePlain<Message>(texts, what);
+  return plain === undefined ? codec.decode<Message>(texts, instanceId, source, what).then(withKeys) : withKeys(plain);
 }
 
 /** Messages as they were sent, and each timer before the first message that was sent after it was due. */

@@ -27,6 +27,7 @@ export class InstanceWatcher {
   readonly #unsubscribe: () => void;
   readonly #clock: Clock;
   #stopLooking: (() => void) | undefined;
+  #ends = 0;
   #closed = false;
 
   constructor(storage: StorageProvider, clock: Clock) {
@@ -41,6 +42,11 @@ export class InstanceWatcher {
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  /** Moves on when an instance may have ended. While it stands, what was just started need not be read to be waited for. */
+  get ends(): number {
+    return this.#ends;
   }
 
   /** The row of an instance as it is now. */
@@ -89,6 +95,7 @@ export class InstanceWatcher {
   }
 
   #changed({ instances, ended }: StorageChange): void {
+    if (ended === undefined || ended.length > 0) this.#ends++;
     if (instances === undefined) {
       for (const watching of this.#watching.values()) for (const changes of watching) changes.notice(true);
       return;

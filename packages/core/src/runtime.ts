@@ -152,18 +152,18 @@ export class Runtime {
    * @throws PayloadError when the input is not JSON.
    * @throws InstanceError (`instance_exists`) unless `ifExists` is `"attach"`.
    */
-  startOrchestration: OrchestrationClient["startOrchestration"] = async (
+  startOrchestration: OrchestrationClient["startOrchestration"] = (
     callee: AnyOrchestration | string,
     ...rest: readonly unknown[]
-  ) => {
+  ): Promise<InstanceHandle<never>> => {
     const [input, options] = rest as [unknown, Parameters<OrchestrationClient["startOrchestration"]>[2]];
-    const registered = this.#definition(callee, options?.version);
-    if (this.#state !== "running") throw stopped(registered.name);
-    return (await this.client.startOrchestration(
-      registered as never,
-      input as never,
-      options as never,
-    )) as InstanceHandle<never>;
+    try {
+      const registered = this.#definition(callee, options?.version);
+      if (this.#state !== "running") throw stopped(registered.name);
+      return this.client.startOrchestration(registered as never, input as never, options as never);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   };
 
   /** A handle of an instance by its id. */

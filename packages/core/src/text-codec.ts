@@ -154,9 +154,16 @@ export class TextCodec {
     source: PayloadSource,
     what: string,
   ): Promise<Record[]> {
+    const plain = this.decodePlain<Record>(texts, what);
+    if (plain !== undefined) return plain;
     const records = texts.map((text) => this.#parse(text, what));
-    if (!texts.some((text) => text.includes(marker))) return records as Record[];
     return (await this.#revive(records, scopeId, source, what)) as Record[];
+  }
+
+  /** The same at once, where nothing is sealed or kept elsewhere: most texts, so that most need no promise. */
+  decodePlain<Record>(texts: readonly string[], what: string): Record[] | undefined {
+    for (const text of texts) if (text.includes(marker)) return undefined;
+    return texts.map((text) => this.#parse(text, what) as Record);
   }
 
   /** A value that `encodeValue` wrote. */

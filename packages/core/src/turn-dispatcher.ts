@@ -229,7 +229,8 @@ export class TurnDispatcher {
     for (const turn of claimed) {
       const owned = this.#owned.get(turn.key);
       if (owned !== undefined && stands(owned, turn)) {
-        const incoming = await this.#incoming(turn);
+        const read = this.#incoming(turn);
+        const incoming = read instanceof Promise ? await read : read;
         if (incoming !== undefined)
           entries.push({ owned, incoming: [...incoming, ...this.#owned.takeArrived(owned, mostAnswers)], lost: [] });
       } else unloaded.push(turn);
@@ -252,7 +253,8 @@ export class TurnDispatcher {
     const loadable = turns.filter((turn) => turn.attempts <= mostAttempts);
     const incomings = new Map<ClaimedTurn, readonly Incoming[]>();
     for (const turn of loadable) {
-      const incoming = await this.#incoming(turn);
+      const read = this.#incoming(turn);
+      const incoming = read instanceof Promise ? await read : read;
       if (incoming !== undefined) incomings.set(turn, incoming);
     }
     this.#watched.running = loadable[0]?.instanceId ?? "";
@@ -278,16 +280,20 @@ export class TurnDispatcher {
     return entries;
   }
 
-  /** The messages of a claim; undefined when one cannot be read and the instance is blocked. */
-  async #incoming(turn: ClaimedTurn): Promise<Incoming[] | undefined> {
+  /** The messages of a claim, at once where they can be; undefined when one cannot be read and the instance is blocked. */
+  #incoming(turn: ClaimedTurn): Incoming[] | Promise<Incoming[] | undefined> {
     try {
-      return await readInbox(turn, this.#environment);
+      const incoming = readInbox(turn, this.#environment);
+      return incoming instanceof Promise ? incoming.catch((error: unknown) => this.#unreadable(turn, error)) : incoming;
     } catch (error) {
-      await this.#blocked.block(turn, error);
-      const owned = this.#owned.get(turn.key);
-      if (owned !== undefined) this.#owned.forget(owned);
-      return undefined;
+      return this.#unreadable(turn, error);
     }
+  }
+
+  async #unreadable(turn: ClaimedTurn, error: unknown): Promise<undefined> {
+    await this.#blocked.block(turn, error);
+    const owned = this.#owned.get(turn.key);
+    if (owned !== undefined) this.#owned.forget(owned);
   }
 
   async #run(entries: readonly Entry[]): Promise<void> {

@@ -12,12 +12,14 @@ import { blockedBuild, firstEnded } from "./schema.ts";
 interface MessageRow {
   readonly key: number;
   readonly instance: number;
+  readonly owner: number | null;
   readonly at: number;
   readonly body: string;
 }
 
 interface TimerRow {
   readonly instance: number;
+  readonly owner: number | null;
   readonly execution: number;
   readonly event_id: number;
   readonly fire_at: number;
@@ -28,13 +30,18 @@ interface InstanceRow {
   readonly key: number;
   readonly id: string;
   readonly root_id: string | null;
-  readonly owner: number | null;
   readonly name: string;
   readonly version: string | null;
   readonly execution: number;
   readonly last_event_id: number;
   readonly attempts: number;
   readonly unsettled: number;
+}
+
+/** What a claim hands out of one instance, and whether this worker has it already. */
+interface Inbox {
+  readonly isOwned: boolean;
+  readonly messages: StoredMessage[];
 }
 
 /** The key of a timer in a claim, as `consumed` gives it back. Keys of messages are numbers. */
@@ -58,10 +65,10 @@ const mayHave = `i.status < ${firstEnded}
   AND (i.blocked_builds IS NULL OR instr(i.blocked_builds, :build) = 0)`;
 
 // CROSS JOIN keeps SQLite from turning the order of the loops around.
-const messagesSql = `SELECT m.key, m.instance, m.at, m.body
+const messagesSql = `SELECT m.key, m.instance, i.owner, m.at, m.body
   FROM messages m CROSS JOIN instances i ON i.key = m.instance
   WHERE ${mayHave} ORDER BY m.key ${limitMax}`;
-const timersSql = `SELECT t.instance, t.execution, t.event_id, t.fire_at, t.body
+const timersSql = `SELECT t.instance, i.owner, t.execution, t.event_id, t.fire_at, t.body
   FROM timers t CROSS JOIN instances i ON i.key = t.instance
   WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at ${limitMax}`;
 const forgottenSql = `SELECT i.key FROM instances i
@@ -76,11 +83,12 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
   const timers = db.prepare<[ClaimBinding], TimerRow>(timersSql);
   const orphans = db.prepare<[ClaimBinding], number>(orphansSql).pluck();
   const forgotten = db.prepare<[ClaimBinding & { readonly held: string }], number>(forgottenSql).pluck();
-  const instance = db.prepare<[InstanceKey], InstanceRow>(
-    `SELECT i.key, i.id, r.id AS root_id, i.owner, i.name, i.version, i.execution, i.last_event_id, i.attempts, i.unsettled
-     FROM instances i LEFT JOIN instances r ON r.key = i.root WHERE i.key = ?`,
+  const taken = `key, id, (SELECT r.id FROM instances r WHERE r.key = instances.root) AS root_id, name, version, execution,
+    last_event_id, attempts, unsettled`;
+  const own = db.prepare<[WorkerKey, InstanceKey], InstanceRow>(
+    `UPDATE instances SET owner = ?, attempts = attempts + 1 WHERE key = ? RETURNING ${taken}`,
   );
-  const own = db.prepare<[WorkerKey, number]>("UPDATE instances SET owner = ?, attempts = attempts + 1 WHERE key = ?");
+  const owned = db.prepare<[InstanceKey], InstanceRow>(`SELECT ${taken} FROM instances WHERE key = ?`);
 
   return readThenWrite(db, (claim: TurnClaim) => {
     if (claim.max <= 0) return [];
@@ -97,31 +105,32 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
     const dueKept = Math.min(due.length, Math.max(claim.max - ready.length, Math.floor(claim.max / 2)));
     const readyKept = Math.min(ready.length, claim.max - dueKept);
 
-    const inboxes = new Map<number, StoredMessage[]>();
-    const inboxOf = (key: number): StoredMessage[] => {
+    const inboxes = new Map<number, Inbox>();
+    const inboxOf = (key: number, owner: number | null): StoredMessage[] => {
       let inbox = inboxes.get(key);
-      if (inbox === undefined) inboxes.set(key, (inbox = []));
-      return inbox;
+      if (inbox === undefined) inboxes.set(key, (inbox = { isOwned: owner !== null, messages: [] }));
+      return inbox.messages;
     };
     for (let i = 0; i < readyKept; i++) {
-      const { key, instance, at, body } = ready[i]!;
-      inboxOf(instance).push({ key, body, at, timer: false });
+      const { key, instance, owner, at, body } = ready[i]!;
+      inboxOf(instance, owner).push({ key, body, at, timer: false });
     }
     for (let i = 0; i < dueKept; i++) {
       const timer = due[i]!;
-      inboxOf(timer.instance).push({ key: timerKey(timer), body: timer.body, at: timer.fire_at, timer: true });
+      const { instance, owner, body, fire_at: at } = timer;
+      inboxOf(instance, owner).push({ key: timerKey(timer), body, at, timer: true });
     }
     // Orphans have no message that counts, but some must come through however full the inbox is.
     const room = Math.max(1, claim.max - readyKept - dueKept);
-    for (const key of orphans.all({ ...binding, max: room })) inboxOf(key);
+    for (const key of orphans.all({ ...binding, max: room })) inboxOf(key, null);
     if (claim.held !== undefined) {
-      for (const key of forgotten.all({ ...binding, max: room, held: JSON.stringify(claim.held) })) inboxOf(key);
+      for (const key of forgotten.all({ ...binding, max: room, held: JSON.stringify(claim.held) }))
+        inboxOf(key, binding.worker as number);
     }
 
     const turns: ClaimedTurn[] = [];
-    for (const [key, inbox] of inboxes) {
-      const row = instance.get(key)!;
-      if (row.owner === null) own.run(claim.worker, key);
+    for (const [key, { isOwned, messages }] of inboxes) {
+      const row = (isOwned ? owned.get(key) : own.get(claim.worker, key))!;
       turns.push({
         key,
         instanceId: row.id,
@@ -130,9 +139,9 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
         ...(row.version !== null && { version: row.version }),
         execution: row.execution,
         lastEventId: row.last_event_id,
-        attempts: row.owner === null ? row.attempts + 1 : row.attempts,
+        attempts: row.attempts,
         unsettled: row.unsettled === 1,
-        messages: inbox,
+        messages,
       });
     }
     return turns;

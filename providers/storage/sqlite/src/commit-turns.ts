@@ -19,18 +19,21 @@ export function prepareCommitTurns(db: Database, mail: Mail): CommitTurns {
   const parts = prepareTurnParts(db);
 
   const commit = (worker: WorkerKey, turn: TurnCommit, chunk: number, change: ChangeSet): CommitOutcome => {
-    const plain = isPlain(turn);
-    if (!(plain ? instances.advance(worker, turn, chunk) : instances.move(worker, turn, chunk))) return "notOwner";
-    let visible = !plain;
+    let id: string | undefined;
+    if (isPlain(turn)) {
+      if (!instances.advance(worker, turn, chunk)) return "notOwner";
+    } else {
+      id = instances.move(worker, turn, chunk);
+      if (id === undefined) return "notOwner";
+    }
     if (turn.blocked === undefined) {
-      if (parts.write(turn)) visible = true;
+      if (parts.write(turn)) id ??= idOf.get(turn.key)!;
       for (const start of turn.starts) mail.start(start, change);
       for (const message of turn.messages) mail.post(message, change);
     }
     if (turn.timers.length > 0 || (!turn.keep && turn.ended === undefined)) change.turns = true;
     if (turn.work.length > 0) change.work = true;
-    if (visible) {
-      const id = idOf.get(turn.key)!;
+    if (id !== undefined) {
       change.instances.push(id);
       if (turn.ended !== undefined) change.ended.push(id);
     }

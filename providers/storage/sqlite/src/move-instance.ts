@@ -10,12 +10,12 @@ import { blockedBuild, statuses } from "./schema.ts";
 
 type Value = string | number | null;
 
-/** Moves an instance and appends its history from the key `chunk` on. They answer false when the check failed. */
+/** Moves an instance and appends its history from the key `chunk` on, unless the check fails. */
 export interface MoveInstance {
-  /** One more chunk of an execution that goes on, owned as before. */
+  /** One more chunk of an execution that goes on, owned as before. Answers whether it did. */
   advance(worker: WorkerKey, turn: TurnCommit, chunk: number): boolean;
-  /** Any turn. */
-  move(worker: WorkerKey, turn: TurnCommit, chunk: number): boolean;
+  /** Any turn. Answers the id of the instance. */
+  move(worker: WorkerKey, turn: TurnCommit, chunk: number): string | undefined;
 }
 
 const check = "WHERE key = ? AND owner = ? AND last_event_id = ? AND execution = ?";
@@ -31,7 +31,8 @@ export function prepareMove(db: Database): MoveInstance {
   const append = db.prepare<[number, InstanceKey, InstanceKey, number, number, number, string]>(appendSql);
   const appendHistory = prepareAppend(db);
   const updates = new Map<string, ReturnType<typeof prepareUpdate>>();
-  const prepareUpdate = (columns: string) => db.prepare<unknown[]>(`UPDATE instances SET ${columns} ${check}`);
+  const prepareUpdate = (columns: string) =>
+    db.prepare<unknown[], string>(`UPDATE instances SET ${columns} ${check} RETURNING id`).pluck();
 
   return {
     advance(worker, turn, chunk) {
@@ -48,9 +49,9 @@ export function prepareMove(db: Database): MoveInstance {
       const { columns, values } = changedColumns(turn, chunk);
       let update = updates.get(columns);
       if (update === undefined) updates.set(columns, (update = prepareUpdate(columns)));
-      const moved = update.run(...values, key, worker, expectedEventId, execution).changes > 0;
-      if (moved && turn.blocked === undefined) appendHistory(turn, chunk);
-      return moved;
+      const id = update.get(...values, key, worker, expectedEventId, execution);
+      if (id !== undefined && turn.blocked === undefined) appendHistory(turn, chunk);
+      return id;
     },
   };
 }
