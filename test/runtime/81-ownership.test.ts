@@ -439,7 +439,7 @@ test("each request of an owned instance runs here or has a row, after every turn
     const history = await env.client.instance(instanceId).history();
     const open = new Set(ofKind(history, "ActivityScheduled").map(({ id }) => id));
     for (const event of history) if ("source" in event) open.delete(event.source);
-    const rows = new Set(await store.readWork(key, 1));
+    const rows = new Set((await store.readWork([{ key, execution: 1 }]))[0]);
     checks++;
     for (const id of open)
       if (!rows.has(id) && !seen.has(`${instanceId}/1/${id}`)) uncovered.push(`${instanceId}/${id}`);

@@ -50,9 +50,11 @@ export class ExecutionLoader {
   async load(turns: ReadonlyMap<ClaimedTurn, readonly Incoming[]>): Promise<Loaded[]> {
     const loaded: Loaded[] = [];
     const replays: Replay[] = [];
+    const stored = await this.#readChunks([...turns.keys()].filter(({ lastEventId }) => lastEventId > 0));
     for (const [turn, incoming] of turns) {
       try {
-        const events = turn.lastEventId === 0 ? [] : await this.#readHistory(turn);
+        const read = this.#decode(turn, stored.get(turn) ?? (await this.#readChunksOf(turn)));
+        const events = read instanceof Promise ? await read : read;
         const execution = this.#newExecution(turn, events, incoming);
         const unrun = unrunOf(events);
         const seen = unrun === undefined ? events : events.slice(0, -1);
@@ -69,7 +71,7 @@ export class ExecutionLoader {
 
   /** An execution that stands where history ends although its code never ran, to be ended without it. */
   async loadWithoutCode(turn: ClaimedTurn): Promise<Execution> {
-    const events = await this.#readHistory(turn);
+    const events = await this.#decode(turn, await this.#readChunksOf(turn));
     const execution = this.#newExecution(turn, events, []);
     execution.started = events[0] as Recorded & OrchestrationStarted;
     execution.lastEventId = turn.lastEventId;
@@ -88,15 +90,37 @@ export class ExecutionLoader {
     );
   }
 
-  async #readHistory(turn: ClaimedTurn): Promise<HistoryEvent[]> {
+  /** The histories of many. When there is trouble none is answered: each is then read by itself, as it may be that of one. */
+  async #readChunks(turns: readonly ClaimedTurn[]): Promise<ReadonlyMap<ClaimedTurn, string[]>> {
+    if (turns.length === 0) return new Map();
+    const { storage, patience } = this.#environment;
+    const read = patience.read("read histories", () => storage.readHistory(turns));
+    const histories = await read.catch(() => undefined);
+    return new Map(histories?.map((chunks, i) => [turns[i] as ClaimedTurn, chunks]));
+  }
+
+  async #readChunksOf(turn: ClaimedTurn): Promise<string[]> {
+    if (turn.lastEventId === 0) return [];
+    const { storage, patience } = this.#environment;
+    const histories = await patience.read("read history", () => storage.readHistory([turn]));
+    return histories?.[0] ?? [];
+  }
+
+  #decode(turn: ClaimedTurn, chunks: readonly string[]): HistoryEvent[] | Promise<HistoryEvent[]> {
     if (turn.lastEventId === 0) return [];
     const { storage, codec, patience } = this.#environment;
-    const { key, execution, instanceId, rootId, lastEventId } = turn;
-    const what = `the history of instance ${instanceId}, execution ${execution}`;
-    const chunks = (await patience.read("read history", () => storage.readHistory(key, execution))) ?? [];
+    const { instanceId, rootId, execution } = turn;
     const source = async (digests: readonly string[]) =>
       (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
-    const events = await codec.decodeHistory(chunks, rootId, source, what);
+    const what = `the history of instance ${instanceId}, execution ${execution}`;
+    const events = codec.decodeHistory(chunks, rootId, source, what);
+    return events instanceof Promise
+      ? events.then((revived) => this.#whole(turn, revived, what))
+      : this.#whole(turn, events, what);
+  }
+
+  /** @throws HistoryCorruptError unless it is as long as the instance says. */
+  #whole({ lastEventId }: ClaimedTurn, events: HistoryEvent[], what: string): HistoryEvent[] {
     if (events.length !== lastEventId || events[0]?.kind !== "OrchestrationStarted") {
       throw new HistoryCorruptError(
         `Expected ${what} to begin with OrchestrationStarted and have ${lastEventId} events, got ${events.length} beginning with ${events[0]?.kind}`,
@@ -132,24 +156,29 @@ export class ExecutionLoader {
       this.#hop,
     );
     const loaded: Loaded[] = [];
+    const working = new Map<Replay, readonly number[]>();
     for (const [i, job] of replays.entries()) {
       const { turn, execution, events } = job;
       const { failure, drift } = outcomes[i] as (typeof outcomes)[number];
       this.#reportDrift(turn, drift);
-      if (failure !== undefined) {
-        loaded.push({ turn, lost: [], failure: await this.#explained(turn, events, failure) });
-        continue;
-      }
-      const working = [...execution.pending].filter(([, { body }]) => isWork(body.kind)).map(([eventId]) => eventId);
-      const read = () => storage.readWork(turn.key, turn.execution);
-      const rows = new Set(working.length === 0 ? [] : await patience.read("read work", read));
+      const failed = failure !== undefined;
+      const work = failed ? [] : outstandingWork(execution);
+      if (failed) loaded.push({ turn, lost: [], failure: await this.#explained(turn, events, failure) });
+      else if (work.length > 0) working.set(job, work);
+      else loaded.push(standing(job, []));
+    }
+    if (working.size === 0) return loaded;
+    const turns = Array.from(working.keys(), ({ turn }) => turn);
+    const rows = (await patience.read("read work", () => storage.readWork(turns))) ?? [];
+    Array.from(working).forEach(([job, work], i) => {
+      const waiting = new Set(rows[i]);
       loaded.push(
         standing(
           job,
-          working.filter((eventId) => !rows.has(eventId)),
+          work.filter((eventId) => !waiting.has(eventId)),
         ),
       );
-    }
+    });
     return loaded;
   }
 
@@ -185,6 +214,13 @@ interface Replay {
 function standing({ turn, execution, unrun }: Replay, lost: readonly number[]): Loaded {
   if (unrun !== undefined) execution.lastEventId = unrun.id;
   return { turn, execution, lost, ...(unrun !== undefined && { unrun }) };
+}
+
+/** Event ids of its activities and model calls without an answer. */
+function outstandingWork({ pending }: Execution): number[] {
+  const work: number[] = [];
+  for (const [eventId, { body }] of pending) if (isWork(body.kind)) work.push(eventId);
+  return work;
 }
 
 function isWork(kind: string): boolean {

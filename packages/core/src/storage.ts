@@ -17,6 +17,12 @@ import type { StorageAdmin } from "./storage-admin.ts";
 /** The provider's own handle of an instance, as cheap to look up as it has. Opaque to everybody else. */
 export type InstanceKey = number | string;
 
+/** One execution of an instance. */
+export interface ExecutionKey {
+  readonly key: InstanceKey;
+  readonly execution: number;
+}
+
 /** A worker's registration. A worker that was declared dead and registers again gets a new one. */
 export type WorkerKey = number | string;
 
@@ -412,11 +418,11 @@ export interface StorageProvider {
   // Turns
 
   claimTurns(claim: TurnClaim): Promise<ClaimedTurn[]>;
-  /** The chunks of one execution in order. */
-  readHistory(key: InstanceKey, execution: number): Promise<string[]>;
+  /** The chunks of each execution, in order. Nothing of what is not there. */
+  readHistory(executions: readonly ExecutionKey[]): Promise<string[][]>;
   readPayloads(rootId: string, digests: readonly string[]): Promise<StoredPayload[]>;
-  /** Event ids of the requests of an execution that have a work row, or an answer in the inbox. */
-  readWork(key: InstanceKey, execution: number): Promise<number[]>;
+  /** Event ids of the requests of each execution that have a work row, or an answer in the inbox. */
+  readWork(executions: readonly ExecutionKey[]): Promise<number[][]>;
   commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<CommitOutcome[]>;
   /** Gives instances back that have nothing running here. A claim that has led to no commit then does not count. */
   releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[]): Promise<void>;

@@ -135,16 +135,16 @@ export class TextCodec {
     return this.encode({ value }, scopeId, sink);
   }
 
-  /** The events of stored chunks. @throws HistoryCorruptError when they cannot be read. */
-  async decodeHistory(
+  /** The events of stored chunks, at once where they need no payloads. @throws HistoryCorruptError when they cannot be read. */
+  decodeHistory(
     chunks: readonly string[],
     scopeId: string,
     source: PayloadSource,
     what: string,
-  ): Promise<HistoryEvent[]> {
+  ): HistoryEvent[] | Promise<HistoryEvent[]> {
     const events = chunks.flatMap((chunk) => this.#parse(chunk, what) as HistoryEvent[]);
     if (!chunks.some((chunk) => chunk.includes(marker))) return events;
-    return (await this.#revive([events], scopeId, source, what))[0] as HistoryEvent[];
+    return this.#revive([events], scopeId, source, what).then(([revived]) => revived as HistoryEvent[]);
   }
 
   /** Records that `encode` wrote. @throws HistoryCorruptError when they cannot be read. */

@@ -184,7 +184,8 @@ export class World {
   /** The requests of an instance that have a row in the store. */
   async rows(instanceId: string, execution: number): Promise<readonly number[]> {
     const key = this.#keys.get(instanceId);
-    return key === undefined ? [] : this.store.readWork(key, execution);
+    const [rows = []] = key === undefined ? [] : await this.store.readWork([{ key, execution }]);
+    return rows;
   }
 
   async close(): Promise<void> {

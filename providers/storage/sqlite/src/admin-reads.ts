@@ -64,8 +64,8 @@ export function prepareAdminReads(db: Database): AdminReads {
     getTree: async (instanceId) => tree.all(instanceId).map(toRecord),
     listExecutions: (instanceId) => listExecutions(tables, instanceId),
     readHistory: async (instanceId, execution, fromEventId = 0) => {
-      const instance = keyOfId.get(instanceId);
-      return instance === undefined ? [] : readHistory({ instance, execution, from: fromEventId });
+      const key = keyOfId.get(instanceId);
+      return key === undefined ? [] : readHistory({ key, execution, from: fromEventId });
     },
     listWaits: (query) => listWaits(tables, query),
     listWaitingCalls: async (instanceId, now) => ({

@@ -1,11 +1,11 @@
 /** Reading a history: along the chain of its chunks, from the last one back. */
-import type { InstanceKey, StoredExecution } from "@stet/core";
+import type { ExecutionKey, InstanceKey, StoredExecution } from "@stet/core";
 import type { Database } from "./database.ts";
 
 /** The last chunk of an execution, whether it is the current one or over. */
 const lastChunk = `SELECT CASE WHEN i.execution = :execution THEN i.last_chunk
     ELSE (SELECT e.last_chunk FROM executions e WHERE e.instance = i.key AND e.execution = :execution) END
-  FROM instances i WHERE i.key = :instance`;
+  FROM instances i WHERE i.key = :key`;
 
 /** Newest first, as a chain is walked. */
 const readSql = `WITH RECURSIVE chain (previous, first_event_id, body) AS (
@@ -21,12 +21,6 @@ const removeSql = `DELETE FROM history WHERE key IN (
       UNION ALL
       SELECT h.previous FROM chain CROSS JOIN history h ON h.key = chain.key)
     SELECT key FROM chain)`;
-
-/** One execution. */
-export interface ExecutionKey {
-  readonly instance: InstanceKey;
-  readonly execution: number;
-}
 
 /** One execution, from the chunk that holds the event `from`. */
 export interface HistoryRange extends ExecutionKey {
@@ -54,7 +48,7 @@ export function prepareReadChunks(db: Database): (execution: ExecutionKey) => St
 }
 
 /** Prepares the removal of an execution's chunks for a connection. */
-export function prepareRemoveHistory(db: Database): (instance: InstanceKey, execution: number) => void {
+export function prepareRemoveHistory(db: Database): (key: InstanceKey, execution: number) => void {
   const remove = db.prepare<[ExecutionKey]>(removeSql);
-  return (instance, execution) => void remove.run({ instance, execution });
+  return (key, execution) => void remove.run({ key, execution });
 }

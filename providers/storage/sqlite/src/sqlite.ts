@@ -71,9 +71,9 @@ function provide(connection: Connection): StorageProvider {
     releaseWorker: (worker) => run((store, change) => store.releaseWorker(worker, change)),
 
     claimTurns: (claim) => run((store) => store.claimTurns(claim)),
-    readHistory: (key, execution) => run((store) => store.readHistory(key, execution)),
+    readHistory: (executions) => run((store) => store.readHistory(executions)),
     readPayloads: (rootId, digests) => run((store) => store.readPayloads(rootId, digests)),
-    readWork: (key, execution) => run((store) => store.readWork(key, execution)),
+    readWork: (executions) => run((store) => store.readWork(executions)),
     commitTurns: (worker, commits) => run((store, change) => store.commitTurns(worker, commits, change)),
     releaseInstances: (worker, keys) => run((store, change) => store.releaseInstances(worker, keys, change)),
 

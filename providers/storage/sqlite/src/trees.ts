@@ -120,7 +120,7 @@ function prepareExport(db: Database): Trees["exportTree"] {
     execution: row.execution,
     executions: executions.all(row.key, row.key).map((each) => ({
       ...each,
-      history: readChunks({ instance: row.key, execution: each.execution }),
+      history: readChunks({ key: row.key, execution: each.execution }),
     })),
     messages: messages.all(row.key).map(({ body, at, execution, eventId }) => ({
       body,

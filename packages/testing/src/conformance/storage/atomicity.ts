@@ -12,6 +12,7 @@ import {
   claimItem,
   claimTurn,
   ended,
+  historyOf,
   ownedBy,
   picture,
   recordOf,
@@ -21,6 +22,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import {
   chunk,
@@ -80,8 +82,8 @@ export function atomicity(bench: Bench): void {
 
       const { status, lastEventId, customStatus, updatedAt } = await recordOf(store, "a");
       assert.deepEqual([status, lastEventId, customStatus, updatedAt], ["running", 1, "half way", START + MINUTE]);
-      assert.deepEqual(await store.readHistory(turn.key, 1), [chunk(1, 0).body]);
-      assert.deepEqual(await store.readWork(turn.key, 1), [4]);
+      assert.deepEqual(await historyOf(store, turn.key, 1), [chunk(1, 0).body]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [4]);
       assert.equal((await store.readPayloads("a", ["digest-1"])).length, 1);
       assert.deepEqual(await store.admin.readState("a"), [{ key: "colour", value: "red" }]);
       assert.equal((await store.admin.readOutputs("a", 0, 9)).length, 1);
@@ -108,7 +110,7 @@ export function atomicity(bench: Bench): void {
         if (!(await refuses(() => store.commitTurns(anna, [commit])))) return t.skip("this store can write anything");
 
         assert.deepEqual(await picture(store, "a", "other", "child", "child-2"), before);
-        assert.deepEqual(await store.readWork(turn.key, 1), [2]);
+        assert.deepEqual(await workOf(store, turn.key, 1), [2]);
         assert.deepEqual(bodiesOf(await claimTurn(store, anna, { instanceId: "a" })), ["more"]);
         assert.deepEqual(await store.commitTurns(ben, [commitOf(turn)]), ["notOwner"]);
         await run(store, anna, { ...first, messages: turn.messages });
@@ -126,7 +128,7 @@ export function atomicity(bench: Bench): void {
 
       for (const { instanceId, key } of turns) {
         const { lastEventId } = await recordOf(store, instanceId);
-        assert.equal((await store.readHistory(key, 1)).length, lastEventId);
+        assert.equal((await historyOf(store, key, 1)).length, lastEventId);
         assert.equal((await store.admin.readOutputs(instanceId, 0, 9)).length, lastEventId);
       }
       assert.equal((await recordOf(store, "b")).lastEventId, 0);

@@ -8,6 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import type {
   ClaimedTurn,
   ClaimedWork,
+  InstanceKey,
   InstanceRecord,
   OutgoingStart,
   StorageChange,
@@ -278,4 +279,20 @@ export function mayHaveEnded(change: StorageChange, instanceId: string): boolean
 /** Whether a change may have touched an instance. */
 export function mentions(change: StorageChange, instanceId: string): boolean {
   return change.instances === undefined || change.instances.includes(instanceId);
+}
+
+/** The chunks of one execution. */
+export async function historyOf(store: StorageProvider, key: InstanceKey, execution: number): Promise<string[]> {
+  const [chunks, ...others] = await store.readHistory([{ key, execution }]);
+  assert.deepEqual(others, [], "one answer for one execution");
+  assert.ok(chunks);
+  return chunks;
+}
+
+/** Event ids of the requests of one execution that have a row or an answer in the inbox. */
+export async function workOf(store: StorageProvider, key: InstanceKey, execution: number): Promise<number[]> {
+  const [eventIds, ...others] = await store.readWork([{ key, execution }]);
+  assert.deepEqual(others, [], "one answer for one execution");
+  assert.ok(eventIds);
+  return eventIds;
 }

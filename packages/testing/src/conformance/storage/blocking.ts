@@ -6,6 +6,7 @@ import {
   bodiesOf,
   claimIds,
   claimTurn,
+  historyOf,
   ownedBy,
   picture,
   recordOf,
@@ -29,7 +30,7 @@ export function blocking(bench: Bench): void {
       assert.deepEqual(await store.commitTurns(anna, [commitOf(first)]), ["notOwner"]);
       const again = await claimTurn(store, ben, { buildId: "build-2" });
       assert.deepEqual([bodiesOf(again), again.execution, again.lastEventId], [["1", "2"], 1, 1]);
-      assert.deepEqual(await store.readHistory(turn.key, 1), [chunk(1, 0).body]);
+      assert.deepEqual(await historyOf(store, turn.key, 1), [chunk(1, 0).body]);
     });
 
     test("a block ignores whatever else its commit asks for", async (t) => {
@@ -43,7 +44,7 @@ export function blocking(bench: Bench): void {
 
       const again = await claimTurn(store, ben, { buildId: "build-2" });
       assert.deepEqual([bodiesOf(again), again.lastEventId], [["start of a"], 0]);
-      assert.deepEqual(await store.readHistory(turn.key, 1), []);
+      assert.deepEqual(await historyOf(store, turn.key, 1), []);
     });
 
     test("a block by another worker than the owner changes nothing", async (t) => {

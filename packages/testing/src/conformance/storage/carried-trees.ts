@@ -11,6 +11,7 @@ import {
   claimTurn,
   ended,
   hears,
+  historyOf,
   idsOf,
   mayHaveEnded,
   needsTwoHandles,
@@ -24,6 +25,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import {
   blockedBy,
@@ -241,9 +243,9 @@ export function carriedTrees(bench: Bench): void {
           messages: [],
         },
       );
-      assert.deepEqual(await other.readHistory(claimed.key, 1), [chunk(1, 0).body]);
+      assert.deepEqual(await historyOf(other, claimed.key, 1), [chunk(1, 0).body]);
       await run(other, ben, claimed, { keep: true });
-      assert.deepEqual(await other.readHistory(claimed.key, 1), [chunk(1, 0).body, chunk(1, 1).body]);
+      assert.deepEqual(await historyOf(other, claimed.key, 1), [chunk(1, 0).body, chunk(1, 1).body]);
     });
 
     test("an imported instance that has not begun is handed out with its start", async (t) => {
@@ -310,7 +312,7 @@ export function carriedTrees(bench: Bench): void {
 
       const { key } = await claimTurn(other, ben);
 
-      assert.deepEqual(await other.readWork(key, turn.execution), [4]);
+      assert.deepEqual(await workOf(other, key, turn.execution), [4]);
       assert.deepEqual(await exported(other, "a"), await exported(store, "a"));
     });
 

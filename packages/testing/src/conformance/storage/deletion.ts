@@ -10,6 +10,7 @@ import {
   claimItem,
   claimTurn,
   ended,
+  historyOf,
   idsOf,
   openStore,
   ownedBy,
@@ -19,6 +20,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import {
   commitOf,
@@ -132,8 +134,8 @@ export function deletion(bench: Bench): void {
       assert.equal(await store.admin.deleteTree("root", true), "deleted");
 
       assert.deepEqual(await picture(store, "root", "child"), empty);
-      assert.deepEqual(await store.readHistory(root.key, 1), []);
-      assert.deepEqual(await store.readWork(root.key, 1), []);
+      assert.deepEqual(await historyOf(store, root.key, 1), []);
+      assert.deepEqual(await workOf(store, root.key, 1), []);
       assert.deepEqual((await store.admin.listWaits({ limit: 9 })).rows, []);
       assert.deepEqual(await claimIds(store, anna, { now: START + 2 * HOUR }), []);
       assert.deepEqual(await claimBodies(store, anna, { now: START + 2 * HOUR }), []);
@@ -172,8 +174,8 @@ export function deletion(bench: Bench): void {
       );
       for (const turn of turns) {
         assert.deepEqual([turn.execution, turn.attempts, turn.unsettled], [1, 1, false]);
-        assert.deepEqual(await store.readHistory(turn.key, 1), []);
-        assert.deepEqual(await store.readWork(turn.key, 1), []);
+        assert.deepEqual(await historyOf(store, turn.key, 1), []);
+        assert.deepEqual(await workOf(store, turn.key, 1), []);
       }
     });
 
@@ -281,7 +283,7 @@ export function deletion(bench: Bench): void {
 
       assert.deepEqual(await store.sendMessages([message("other", "again", { idempotencyKey: "k" })]), ["duplicate"]);
       assert.equal((await store.readPayloads("other", ["digest-1"])).length, 1);
-      assert.deepEqual(await store.readWork(other.key, 1), [4]);
+      assert.deepEqual(await workOf(store, other.key, 1), [4]);
       assert.equal((await store.admin.listWaits({ limit: 9 })).rows.length, 1);
       assert.deepEqual(bodiesOf(await claimTurn(store, anna)), ["hello", "kept"]);
     });

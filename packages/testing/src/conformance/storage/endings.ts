@@ -14,6 +14,7 @@ import {
   run,
   running,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import { chunk, commitOf, completion, HOUR, message, MINUTE, SECOND, START, timer, wait, work } from "./builders.ts";
 
@@ -102,7 +103,7 @@ export function endings(bench: Bench): void {
 
       await run(store, anna, turn, { ended: { status: "terminated" } });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.deepEqual((await store.admin.stats(START)).work, { ready: 0, delayed: 0, running: 0 });
       assert.deepEqual((await store.heartbeat({ worker: ben, now: START, work: [item.key] })).lost, [item.key]);
     });
@@ -152,7 +153,7 @@ export function endings(bench: Bench): void {
       const keys = await store.saveWork(anna, [{ ...work(turn, 2), instance: turn.key, owned: false }]);
 
       assert.deepEqual(keys, [undefined]);
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
     });
 
     test("an ended instance is nobody's, even when its commit says that the worker keeps it", async (t) => {
@@ -218,7 +219,7 @@ export function endings(bench: Bench): void {
       }));
       await ended(store, anna, "a");
 
-      assert.deepEqual(await store.readWork(other.key, 1), [2]);
+      assert.deepEqual(await workOf(store, other.key, 1), [2]);
       assert.equal(await store.nextWakeAt(START), START + HOUR);
       assert.equal((await store.admin.listWaits({ limit: 10 })).rows.length, 1);
       assert.deepEqual(await claimIds(store, anna), ["other"]);

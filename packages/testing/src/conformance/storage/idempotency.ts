@@ -12,6 +12,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import { completion, continuedAsNew, HOUR, message, START, start, work } from "./builders.ts";
 
@@ -141,7 +142,7 @@ export function idempotency(bench: Bench): void {
       const { key } = completion(item.key, "a");
       assert.deepEqual(await store.completeWork(ben, [{ key, message: message("a", "2", once) }]), ["committed"]);
 
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.deepEqual(bodiesOf(await claimTurn(store, anna)), ["1"]);
     });
 

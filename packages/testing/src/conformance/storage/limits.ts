@@ -8,6 +8,7 @@ import {
   claimIds,
   claimItem,
   claimTurn,
+  historyOf,
   idsOf,
   ownedBy,
   recordOf,
@@ -15,6 +16,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import {
   chunk,
@@ -200,12 +202,12 @@ export function limits(bench: Bench): void {
       );
       assert.ok(done.every((outcome) => outcome === "committed"));
       await store.abandonWork(anna, keys.slice(1_000));
-      assert.equal((await store.readWork(turn.key, 1)).length, 1_000);
+      assert.equal((await workOf(store, turn.key, 1)).length, 1_000);
 
       const all = [...eventIds, ...eventIds.map((id) => id + 5_000), ...eventIds.map((id) => id + 10_000)];
       await run(store, anna, turn, { settled: all, keep: true });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.equal(await store.nextWakeAt(START), undefined);
       assert.deepEqual(await store.admin.listWaits({ limit: 10 }), { rows: [] });
       assert.equal((await claimTurn(store, anna, { max: 2_000 })).messages.length, 1_000);
@@ -218,7 +220,7 @@ export function limits(bench: Bench): void {
         turn = await run(store, anna, turn, { history: [chunk(1, turn.lastEventId, 10)], keep: true });
       }
 
-      const bodies = await store.readHistory(turn.key, 1);
+      const bodies = await historyOf(store, turn.key, 1);
 
       const events = bodies.flatMap((body) => JSON.parse(body) as { readonly id: number }[]);
       assert.deepEqual(
@@ -255,7 +257,7 @@ async function roundTrip(store: StorageProvider, worker: WorkerKey, text: string
   const record = await recordOf(store, "a");
   return {
     start: first.messages[0]?.body,
-    history: (await store.readHistory(first.key, 1))[0],
+    history: (await historyOf(store, first.key, 1))[0],
     clientHistory: chunkOfClient,
     message: letter?.body,
     timer: ring?.body,

@@ -7,6 +7,7 @@ import {
   bodiesOf,
   claimIds,
   claimTurn,
+  historyOf,
   openStore,
   ownedBy,
   picture,
@@ -197,7 +198,7 @@ export function ownership(bench: Bench): void {
       );
 
       assert.equal(outcomes.flat().filter((outcome) => outcome === "committed").length, 1);
-      assert.deepEqual(await store.readHistory(turn.key, 1), [chunk(1, 0).body]);
+      assert.deepEqual(await historyOf(store, turn.key, 1), [chunk(1, 0).body]);
     });
 
     test("commitTurns() commits the others of a batch with a stale commit, and answers in order", async (t) => {

@@ -6,15 +6,16 @@ import {
   type Bench,
   claimTurn,
   ended,
+  historyOf,
   idsOf,
   openStore,
   ownedBy,
   recordOf,
+  register,
   run,
   running,
   startAll,
   twoWorkers,
-  register,
 } from "./bench.ts";
 import { chunk, continuedAsNew, HOUR, instanceQuery, MINUTE, START, start } from "./builders.ts";
 
@@ -120,8 +121,8 @@ export function prune(bench: Bench): void {
       await store.admin.prune({ keepExecutions: 1, limit: 10 });
 
       assert.deepEqual(await store.admin.readHistory("a", 1), []);
-      assert.deepEqual(await store.readHistory(turn.key, 2), []);
-      assert.deepEqual(await store.readHistory(turn.key, 3), [chunk(3, 0).body]);
+      assert.deepEqual(await historyOf(store, turn.key, 2), []);
+      assert.deepEqual(await historyOf(store, turn.key, 3), [chunk(3, 0).body]);
     });
 
     test("prune() keeps current executions of running and of ended instances", async (t) => {

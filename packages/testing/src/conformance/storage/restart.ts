@@ -10,11 +10,12 @@ import {
   openStore,
   ownedBy,
   recordOf,
+  register,
   run,
   running,
   startAll,
   twoWorkers,
-  register,
+  workOf,
 } from "./bench.ts";
 import { chunk, commitOf, continuedAsNew, HOUR, message, MINUTE, START, start, timer, work } from "./builders.ts";
 
@@ -133,7 +134,7 @@ export function restart(bench: Bench): void {
       await store.admin.restart({ instanceId: "a", body: "again", at: START });
 
       assert.equal(await store.nextWakeAt(START), undefined);
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.deepEqual(bodiesOf(await claimTurn(store, anna, { ...anyVersion, now: START + HOUR })), ["again"]);
     });
 

@@ -12,6 +12,7 @@ import {
   run,
   running,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import { completion, continuedAsNew, HOUR, MINUTE, START, work } from "./builders.ts";
 
@@ -26,7 +27,7 @@ export function savedWork(bench: Bench): void {
       ]);
 
       assert.ok(key !== undefined);
-      assert.deepEqual(await store.readWork(turn.key, 1), [2]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [2]);
       assert.deepEqual(await claimBodies(store, ben), []);
       assert.deepEqual(await claimBodies(store, anna), []);
       assert.deepEqual((await store.heartbeat({ worker: anna, now: START, work: [key] })).lost, []);
@@ -84,7 +85,7 @@ export function savedWork(bench: Bench): void {
       const saved = { ...work(turn, 2, { body: "new", attempts: 3 }), instance: turn.key, owned: false };
       await store.saveWork(anna, [saved]);
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [2]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [2]);
       const { body, attempts } = await claimItem(store, ben);
       assert.deepEqual([body, attempts], ["new", 4]);
     });
@@ -119,9 +120,9 @@ export function savedWork(bench: Bench): void {
         keys.map((key) => key !== undefined),
         [false, true, false],
       );
-      assert.deepEqual(await store.readWork(theirs.key, 1), []);
-      assert.deepEqual(await store.readWork(free.key, 1), []);
-      assert.deepEqual(await store.readWork(mine.key, 1), [2]);
+      assert.deepEqual(await workOf(store, theirs.key, 1), []);
+      assert.deepEqual(await workOf(store, free.key, 1), []);
+      assert.deepEqual(await workOf(store, mine.key, 1), [2]);
       assert.deepEqual((await picture(store, "theirs", "free")).instances, instances);
     });
 
@@ -137,7 +138,7 @@ export function savedWork(bench: Bench): void {
       }));
       assert.deepEqual(await store.saveWork(anna, saved), [undefined, undefined]);
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [2]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [2]);
       assert.deepEqual(await claimBodies(store, ben), ["old"]);
     });
 
@@ -152,7 +153,7 @@ export function savedWork(bench: Bench): void {
 
       await run(store, anna, turn, { settled: [2, 3], keep: true });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.equal(await store.nextWakeAt(START), undefined);
       assert.deepEqual((await store.heartbeat({ worker: anna, now: START, work: [owned] })).lost, [owned]);
     });
@@ -164,7 +165,7 @@ export function savedWork(bench: Bench): void {
 
       await run(store, anna, turn, { history: continuedAsNew(turn) });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
     });
 
     test("saveWork() does not move the instance on", async (t) => {

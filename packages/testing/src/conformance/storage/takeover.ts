@@ -8,6 +8,7 @@ import {
   claimIds,
   claimItem,
   claimTurn,
+  historyOf,
   ownedBy,
   picture,
   register,
@@ -15,6 +16,7 @@ import {
   running,
   startAll,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import { chunk, commitOf, completion, message, START, turnClaim, work, workClaim } from "./builders.ts";
 
@@ -122,10 +124,10 @@ export function takeover(bench: Bench): void {
       const taken = await claimTurn(store, ben);
 
       assert.deepEqual([taken.execution, taken.lastEventId, bodiesOf(taken)], [1, 2, ["more"]]);
-      assert.deepEqual(await store.readHistory(taken.key, 1), ["first turn"]);
+      assert.deepEqual(await historyOf(store, taken.key, 1), ["first turn"]);
       await run(store, ben, taken, { history: [{ ...chunk(1, 2), body: "second turn" }] });
       assert.deepEqual(await store.commitTurns(anna, [commitOf(interrupted)]), ["notOwner"]);
-      assert.deepEqual(await store.readHistory(first.key, 1), ["first turn", "second turn"]);
+      assert.deepEqual(await historyOf(store, first.key, 1), ["first turn", "second turn"]);
     });
 
     test("a new owner finds the work of the old one by its rows", async (t) => {
@@ -136,7 +138,7 @@ export function takeover(bench: Bench): void {
 
       const taken = await claimTurn(store, ben);
 
-      assert.deepEqual(new Set(await store.readWork(taken.key, 1)), new Set([2, 3]));
+      assert.deepEqual(new Set(await workOf(store, taken.key, 1)), new Set([2, 3]));
       await run(store, ben, taken, { history: [], work: [work(taken, 4, { attempts: 1 })], keep: true });
       const items = await store.claimWork(workClaim(ben));
       assert.deepEqual(

@@ -10,6 +10,7 @@ import {
   claimItem,
   claimTurn,
   hears,
+  historyOf,
   idsOf,
   mayHaveEnded,
   needsTwoHandles,
@@ -45,7 +46,7 @@ export function twoHandles(bench: Bench): void {
       const turn = await running(one, anna, "a", () => ({ state: [{ key: "colour", value: "red" }] }));
 
       assert.deepEqual(await two.admin.readState("a"), [{ key: "colour", value: "red" }]);
-      assert.deepEqual(await two.readHistory(turn.key, 1), await one.readHistory(turn.key, 1));
+      assert.deepEqual(await historyOf(two, turn.key, 1), await historyOf(one, turn.key, 1));
       assert.deepEqual(await two.admin.getInstances(["a"]), await one.admin.getInstances(["a"]));
       assert.equal((await two.listWorkers(START)).length, 1);
     });
@@ -138,7 +139,7 @@ export function twoHandles(bench: Bench): void {
       );
 
       assert.equal(outcomes.flat().filter((outcome) => outcome === "committed").length, 1);
-      assert.equal((await handles[1].readHistory(turn.key, 1)).length, 1);
+      assert.equal((await historyOf(handles[1], turn.key, 1)).length, 1);
     });
 
     test("many writes through both handles at the same time all arrive", async (t) => {

@@ -15,6 +15,7 @@ import {
   run,
   running,
   twoWorkers,
+  workOf,
 } from "./bench.ts";
 import {
   ACTIVITY,
@@ -273,7 +274,7 @@ export function workItems(bench: Bench): void {
       const answer = { key: first.key, message: message("a", "answer", { at: START + SECOND }) };
       assert.deepEqual(await store.completeWork(ben, [answer]), ["committed"]);
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [3]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [3]);
       const { messages } = await claimTurn(store, anna);
       assert.deepEqual(
         messages.map(({ body, at, timer: isTimer }) => ({ body, at, isTimer })),
@@ -291,11 +292,11 @@ export function workItems(bench: Bench): void {
       await store.completeWork(ben, [{ key: item.key, message: message("a", "answer", { answers }) }]);
       await store.sendMessages([message("a", "from memory", { answers: { execution: 1, eventId: 7 } })]);
       await store.sendMessages([message("a", "of another execution", { answers: { execution: 2, eventId: 8 } })]);
-      assert.deepEqual(await store.readWork(turn.key, 1), [2, 3, 7]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [2, 3, 7]);
 
       const { messages } = await claimTurn(store, anna);
       await run(store, anna, turn, { consumed: messages.map(({ key }) => key), keep: true });
-      assert.deepEqual(await store.readWork(turn.key, 1), [3]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [3]);
     });
 
     test("completeWork() answers for each item, and refused ones keep no others from being done", async (t) => {
@@ -346,7 +347,7 @@ export function workItems(bench: Bench): void {
 
       assert.deepEqual(await store.completeWork(ben, [completion(key, "a")]), ["notOwner"]);
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [2]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [2]);
       assert.deepEqual(await claimIds(store, anna), []);
     });
 
@@ -371,7 +372,7 @@ export function workItems(bench: Bench): void {
       const outcomes = await store.completeWork(ben, [completion(first.key, "nobody"), completion(second.key, "over")]);
 
       assert.deepEqual(outcomes, ["committed", "committed"]);
-      assert.deepEqual(await store.readWork(turn.key, 1), []);
+      assert.deepEqual(await workOf(store, turn.key, 1), []);
       assert.deepEqual((await store.admin.stats(START)).messages, { ready: 0, delayed: 0 });
     });
 
@@ -384,7 +385,7 @@ export function workItems(bench: Bench): void {
 
       await run(store, anna, turn, { settled: [2, 3, 4], keep: true });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [5]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [5]);
       assert.deepEqual(await claimBodies(store, ben, { now: START + HOUR }), ["work 5"]);
     });
 
@@ -401,7 +402,7 @@ export function workItems(bench: Bench): void {
 
       await run(store, anna, turn, { settled: [2, 3] });
 
-      assert.deepEqual(await store.readWork(other.key, 1), [2]);
+      assert.deepEqual(await workOf(store, other.key, 1), [2]);
       assert.deepEqual(
         (await store.admin.listWaits({ limit: 9 })).rows.map(({ instanceId }) => instanceId),
         ["b"],
@@ -418,7 +419,7 @@ export function workItems(bench: Bench): void {
 
       await run(store, anna, turn, { settled: [2, 4, 6] });
 
-      assert.deepEqual(await store.readWork(turn.key, 1), [3]);
+      assert.deepEqual(await workOf(store, turn.key, 1), [3]);
       assert.equal(await store.nextWakeAt(START), START + HOUR);
       assert.deepEqual(
         (await store.admin.listWaits({ limit: 9 })).rows.map(({ name }) => name),
@@ -433,11 +434,21 @@ export function workItems(bench: Bench): void {
       }));
       await claimBodies(store, ben, { max: 1 });
 
-      const eventIds = await store.readWork(turn.key, 1);
+      const eventIds = await workOf(store, turn.key, 1);
 
       assert.deepEqual(new Set(eventIds), new Set([2, 3, 4]));
       assert.equal(eventIds.length, 3);
-      assert.deepEqual(await store.readWork(turn.key, 2), []);
+      assert.deepEqual(await workOf(store, turn.key, 2), []);
+    });
+
+    test("readWork() answers for each execution it is asked of, in their order", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const a = await running(store, anna, "a", (first) => ({ work: [work(first, 2)] }));
+      const b = await running(store, anna, "b", (first) => ({ work: [work(first, 3)] }));
+      const asked = [b, { ...a, execution: 2 }, a, b].map(({ key, execution }) => ({ key, execution }));
+
+      assert.deepEqual(await store.readWork(asked), [[3], [], [2], [3]]);
+      assert.deepEqual(await store.readWork([]), []);
     });
   });
 }
