@@ -46,6 +46,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "llm/operations.ts",
       "llm/llm-calls.ts",
       "llm/inquiry.ts",
+      "llm/cache-scope.ts",
       "llm/words.ts",
       "llm/tools.ts",
       "llm/vectors.ts",

@@ -322,6 +322,16 @@ export interface OrchestrationDispatched {
 
 // Model calls
 
+/** For whom the answer to a model call is kept: this execution, the instance, or everybody for a time. */
+export type RecordedCacheScope = "execution" | "instance" | { readonly scope: "global"; readonly ttlMs: number };
+
+/** Options of a model call as history keeps them. */
+export interface RecordedLlmOptions {
+  readonly timeoutMs?: number;
+  /** Absent: the answer is neither looked up nor kept. */
+  readonly cache?: RecordedCacheScope;
+}
+
 /** The code asked a model. */
 export interface LlmRequested {
   readonly kind: "LlmRequested";
@@ -329,7 +339,7 @@ export interface LlmRequested {
   /** SHA-256 of the canonical request: a replay that would ask something else shows as prompt drift. */
   readonly promptHash: string;
   readonly request: LlmRequest;
-  readonly options?: { readonly timeoutMs?: number };
+  readonly options?: RecordedLlmOptions;
   readonly label?: string;
   /** The earlier request whose answer this one refuses and asks again. */
   readonly refines?: number;
@@ -344,6 +354,7 @@ export interface LlmCompleted {
   readonly usage: LlmUsage;
   readonly costUsd?: number;
   readonly finishReason: LlmFinishReason;
+  /** The answer was there already: `model` gave it to another call, and this one used nothing. */
   readonly cached?: boolean;
   /** How often it was sent. Absent means once. */
   readonly attempts?: number;

@@ -23,6 +23,7 @@ export type {
 } from "./context.ts";
 export type { DurablePromise, Winner } from "./durable-promise.ts";
 export type {
+  CacheScope,
   ChatOptions,
   EmbedOptions,
   IfTrueOptions,

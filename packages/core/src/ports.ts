@@ -28,7 +28,7 @@ export interface Logger {
 
 /** Where a sealed text belongs: it cannot be opened anywhere else. */
 export interface SealContext {
-  /** The instance at the top of the tree for history and payloads; the addressee for messages. */
+  /** The instance at the top of the tree for history and payloads; the addressee for messages; the key of a kept answer. */
   readonly scopeId: string;
 }
 

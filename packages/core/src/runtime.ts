@@ -11,6 +11,7 @@ import { ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
 import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
+import { ModelTable } from "./llm/model-table.ts";
 import { Patience } from "./patience.ts";
 import type { Clock, LogFields, Logger } from "./ports.ts";
 import { assertKind, Registry } from "./registry.ts";
@@ -79,7 +80,7 @@ export class Runtime {
     assertRuntimeOptions(options);
     const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
     const { storage, llm, codec, clock, payloadLimit } = options;
-    const models = llm === undefined ? undefined : new LlmDispatcher(llm, clock ?? systemClock, options.prices);
+    const models = llm === undefined ? undefined : new ModelTable(llm);
     const client = await Client.connect({
       storage,
       ...(codec !== undefined && { codec }),
@@ -97,7 +98,7 @@ export class Runtime {
     return runtime;
   }
 
-  private constructor(options: RuntimeOptions, registry: Registry, client: Client, models: LlmDispatcher | undefined) {
+  private constructor(options: RuntimeOptions, registry: Registry, client: Client, models: ModelTable | undefined) {
     const { storage, clock = systemClock, logger = warningLogger, tags = [] } = options;
     this.client = client;
     this.#options = options;
@@ -122,7 +123,7 @@ export class Runtime {
     };
     this.#work = new WorkDispatcher({
       ...shared,
-      llm: models,
+      llm: models && new LlmDispatcher({ ...shared, models, prices: options.prices }),
       tags,
       slots: { activities: options.concurrency?.activities ?? 256, models: options.concurrency?.models ?? 16 },
       client: () => this.client,

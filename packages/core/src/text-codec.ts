@@ -130,6 +130,11 @@ export class TextCodec {
     return JSON.stringify(stored);
   }
 
+  /** The name under which a text is found again, in whatever scope. Under a codec it does not reveal the text. */
+  digest(text: string): string {
+    return this.#codec === undefined ? sha256(text) : this.#codec.digest(text, { scopeId: "" });
+  }
+
   /** A bare value as text, for columns that hold one. */
   encodeValue(value: Payload, scopeId: string, sink?: PayloadSink): string {
     return this.encode({ value }, scopeId, sink);

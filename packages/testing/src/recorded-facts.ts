@@ -6,11 +6,20 @@
  *   - `attempts`: a crash costs attempts;
  *   - event ids, in whatever names them, and the order of facts: activities that run side by side may end in another
  *     order, and then the code asks for what follows in another order;
+ *   - of model calls that share answers, what each used: a crash, or who came first, makes another of them the one that pays;
  *   - ids that the engine made of the parent's: they count children in the order of their start.
  * All else must be the same, as often: names, inputs, results, failures, questions to models and their answers, children,
  * events, state, outputs, and how each instance ended.
  */
-import { canonicalJson, type Client, type HistoryEvent, type InstanceState, type Payload } from "@stet/core";
+import {
+  canonicalJson,
+  type Client,
+  type HistoryEvent,
+  type InstanceState,
+  type LlmCompleted,
+  type Payload,
+  type RecordedLlmOptions,
+} from "@stet/core";
 
 /** What was recorded of one instance. */
 export interface RecordedInstance {
@@ -63,18 +72,24 @@ function instanceFacts({ state, histories, values, outputs }: RecordedInstance):
 }
 
 function eventFacts(events: readonly HistoryEvent[], instanceId: string): object[] {
-  const requests = new Map<number, { answers?: object[] }>();
+  const requests = new Map<number, { answers?: object[]; options?: RecordedLlmOptions }>();
   const facts: object[] = [];
   for (const event of events) {
     const { id, source, ...body } = withoutChance(event, instanceId);
     const request = requests.get(source ?? 0);
-    if (request !== undefined) (request.answers ??= []).push(body);
+    if (request !== undefined) (request.answers ??= []).push(request.options?.cache === undefined ? body : free(body));
     else {
       facts.push(body);
       requests.set(id, body);
     }
   }
   return facts;
+}
+
+/** An answer without what it cost. */
+function free(body: Partial<LlmCompleted>): object {
+  const { usage: _usage, costUsd: _costUsd, cached: _cached, ...answer } = body;
+  return answer;
 }
 
 /** Without what the head of the file says. */

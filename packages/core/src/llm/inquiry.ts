@@ -7,12 +7,13 @@
 import { durationMs } from "../duration.ts";
 import type { DurablePromise } from "../durable-promise.ts";
 import { ConfigurationError, LlmError, LlmOutputError } from "../errors.ts";
-import type { LlmCompleted, LlmRequested } from "../events.ts";
+import type { LlmCompleted, LlmRequested, RecordedLlmOptions } from "../events.ts";
 import { canonicalHash } from "../payload.ts";
 import type { Recorder, Verdict } from "../recorder.ts";
 import { toPayload } from "../to-payload.ts";
 import type { Reading } from "./answers.ts";
 import { withContext } from "./context-injection.ts";
+import { cacheScopeOf } from "./cache-scope.ts";
 import type { LlmAnswer, LlmMessage, LlmRequest } from "./conversation.ts";
 import type { LlmOptions } from "./operations.ts";
 import { refusal } from "./prompts.ts";
@@ -34,14 +35,21 @@ export interface Inquiry<Value> {
 /** Asks until there is an answer that can be used. */
 export function inquire<Value>(recorder: Recorder, inquiry: Inquiry<Value>): DurablePromise<Value> {
   let asked: DurablePromise<unknown> | undefined;
-  const ask = (messages: readonly LlmMessage[], refines: number | undefined) => {
-    const question = questionOf(recorder, inquiry, messages, refines);
+  const ask = (messages: readonly LlmMessage[], refining: Refining | undefined) => {
+    const question = questionOf(recorder, inquiry, messages, refining);
     asked = question;
     return question;
   };
   const outcome = untilAccepted(recorder, inquiry, ask);
   outcome.catch(() => undefined);
   return Object.assign(outcome, { cancel: (reason?: string) => asked?.cancel(reason) });
+}
+
+/** A question that refuses the answer to an earlier one. */
+interface Refining {
+  readonly refines: number;
+  /** Whether no other may follow. */
+  readonly isLast: boolean;
 }
 
 interface Said {
@@ -53,7 +61,7 @@ interface Said {
 async function untilAccepted<Value>(
   recorder: Recorder,
   inquiry: Inquiry<Value>,
-  ask: (messages: readonly LlmMessage[], refines: number | undefined) => Promise<Said>,
+  ask: (messages: readonly LlmMessage[], refining: Refining | undefined) => Promise<Said>,
 ): Promise<Value> {
   const { operation, options = {} } = inquiry;
   const maxAsks = options.maxAsks ?? 3;
@@ -62,9 +70,9 @@ async function untilAccepted<Value>(
   }
   const { context } = options;
   let messages = context === undefined ? inquiry.messages : withContext(inquiry.messages, context, recorder);
-  let refines: number | undefined;
+  let refining: Refining | undefined;
   for (let asks = 1; ; asks++) {
-    const { eventId, answer, cutOff } = await ask(messages, refines);
+    const { eventId, answer, cutOff } = await ask(messages, refining);
     const { text } = answer;
     if (cutOff) {
       throw new LlmError("truncated", `Expected the whole answer to ctx.${operation}, got one cut off at maxTokens`, {
@@ -89,7 +97,7 @@ async function untilAccepted<Value>(
         text,
       );
     }
-    refines = eventId;
+    refining = { refines: eventId, isLast: asks + 1 === maxAsks };
     messages = [...messages, { role: "assistant", content: text }, { role: "user", content: refusal(problem) }];
   }
 }
@@ -110,19 +118,19 @@ function questionOf(
   recorder: Recorder,
   { operation, options = {}, form }: Inquiry<unknown>,
   messages: readonly LlmMessage[],
-  refines: number | undefined,
+  refining: Refining | undefined,
 ): DurablePromise<Said> {
-  const { timeout, label } = options;
-  const timeoutMs = timeout === undefined ? undefined : durationMs(timeout, `timeout of ctx.${operation}`);
+  const { label } = options;
+  const recorded = recordedOptions(operation, options, refining);
   const request = requestOf(messages, form, options, recorder);
   const body: LlmRequested = {
     kind: "LlmRequested",
     operation,
     promptHash: canonicalHash(request),
     request,
-    ...(timeoutMs !== undefined && { options: { timeoutMs } }),
+    ...(Object.keys(recorded).length > 0 && { options: recorded }),
     ...(label !== undefined && { label }),
-    ...(refines !== undefined && { refines }),
+    ...(refining !== undefined && { refines: refining.refines }),
   };
   return recorder.ask<Said>({
     body,
@@ -131,6 +139,16 @@ function questionOf(
       return { eventId: source, answer: result, cutOff: finishReason === "length" };
     },
   });
+}
+
+/** The last word of a model that was refused is never a kept one: an answer that helps nobody would be given for ever. */
+function recordedOptions(operation: string, options: LlmOptions, refining: Refining | undefined): RecordedLlmOptions {
+  const { timeout, cache } = options;
+  const scope = refining?.isLast === true ? undefined : cacheScopeOf(cache, operation);
+  return {
+    ...(timeout !== undefined && { timeoutMs: durationMs(timeout, `timeout of ctx.${operation}`) }),
+    ...(scope !== undefined && { cache: scope }),
+  };
 }
 
 function requestOf(

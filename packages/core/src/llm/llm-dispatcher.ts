@@ -5,11 +5,13 @@
 import { LlmError, type Failure } from "../errors.ts";
 import type { LlmCompleted, LlmRequested, RecordedRetryPolicy } from "../events.ts";
 import type { Job } from "../job.ts";
+import type { Payload } from "../payload.ts";
 import type { Clock } from "../ports.ts";
+import { AnswerCache, type AnswerCacheEnvironment, type Answered } from "./answer-cache.ts";
 import type { LlmRequest } from "./conversation.ts";
-import { type LlmTable, ModelTable, type Route } from "./model-table.ts";
+import type { ModelTable, Route } from "./model-table.ts";
 import { costOf, packagedPrices, type Prices } from "./prices.ts";
-import type { LlmCallOptions, LlmProvider, LlmResponse } from "./provider.ts";
+import type { LlmCallOptions, LlmResponse } from "./provider.ts";
 import { packedVector } from "./vectors.ts";
 import { withoutSecrets } from "./without-secrets.ts";
 
@@ -31,16 +33,24 @@ export function askedDelayMs(failure: Failure): number | undefined {
   return typeof asked === "number" ? asked : undefined;
 }
 
+/** What the dispatcher is given. */
+export interface LlmEnvironment extends AnswerCacheEnvironment {
+  readonly models: ModelTable;
+  /** Absent: the packaged ones, read with the first call. */
+  readonly prices: Prices | undefined;
+}
+
 /** See the head of the file. */
 export class LlmDispatcher {
   readonly #models: ModelTable;
   readonly #clock: Clock;
+  readonly #answers: AnswerCache;
   #prices: Promise<Prices> | undefined;
 
-  /** @param prices - Absent: the packaged ones, read with the first call. */
-  constructor(llm: LlmProvider | LlmTable, clock: Clock, prices?: Prices) {
-    this.#models = new ModelTable(llm);
+  constructor({ models, clock, prices, ...environment }: LlmEnvironment) {
+    this.#models = models;
     this.#clock = clock;
+    this.#answers = new AnswerCache({ clock, ...environment });
     if (prices !== undefined) this.#prices = Promise.resolve(prices);
   }
 
@@ -52,21 +62,27 @@ export class LlmDispatcher {
   }
 
   async #call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
-    const { request, operation, label, options } = job.item.request as LlmRequested;
+    const { request, operation, options = {} } = job.item.request as LlmRequested;
+    const { timeoutMs = defaultTimeoutMs, cache } = options;
     const route = this.#models.route(request.model);
-    const timeoutMs = options?.timeoutMs ?? defaultTimeoutMs;
+    const ask = () => this.#ask(job, route);
+    const answer = cache === undefined ? ask() : this.#answers.answer(job, cache, questionOf(request, route), ask);
+    const answered = await this.#within(timeoutMs, answer, job, operation);
+    return { kind: "LlmCompleted", source: job.item.eventId, ...answered };
+  }
+
+  async #ask(job: Job, route: Route): Promise<Answered> {
+    const { request, operation, label } = job.item.request as LlmRequested;
     this.#prices ??= packagedPrices().catch(() => () => undefined);
-    const answer = send(request, route, {
+    const { answer, model, usage, finishReason } = await send(request, route, {
       signal: job.signal,
       idempotencyKey: job.key,
       operation,
       ...(label !== undefined && { label }),
     });
-    const { answer: result, model, usage, finishReason } = await this.#within(timeoutMs, answer, job, operation);
     const priced = { provider: route.provider.name, model, usage, at: this.#clock.now() };
     const costUsd = costOf(priced, await this.#prices);
-    const cost = costUsd !== undefined && { costUsd };
-    return { kind: "LlmCompleted", source: job.item.eventId, result, model, usage, ...cost, finishReason };
+    return { result: answer, model, usage, ...(costUsd !== undefined && { costUsd }), finishReason };
   }
 
   #within<Value>(timeoutMs: number, answer: Promise<Value>, job: Job, operation: string): Promise<Value> {
@@ -82,6 +98,11 @@ export class LlmDispatcher {
       void answer.then(resolve, reject).finally(stop);
     });
   }
+}
+
+/** What makes two calls the same: who is asked, and all that is asked. */
+function questionOf({ model: _asked, ...asked }: LlmRequest, { provider, model = provider.model }: Route): Payload {
+  return { provider: provider.name, model, request: asked };
 }
 
 /** Asks the provider: for an answer, or for vectors. */

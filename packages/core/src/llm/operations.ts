@@ -15,6 +15,12 @@ export type Prompt =
   | { readonly system?: string; readonly prompt: string }
   | { readonly system?: string; readonly messages: readonly LlmMessage[] };
 
+/**
+ * For whom answers are kept, and whose are looked up: those of this execution, of the instance with all its executions, or
+ * of everybody who uses this store, for as long as `ttl`.
+ */
+export type CacheScope = "off" | "execution" | "instance" | { readonly scope: "global"; readonly ttl: Duration };
+
 /** Options of one model call. */
 export interface LlmOptions {
   /**
@@ -33,6 +39,14 @@ export interface LlmOptions {
   readonly timeout?: Duration;
   /** How often a question may be asked in all when its answers do not parse or validate. @default 3 */
   readonly maxAsks?: number;
+  /**
+   * Gives the answer that was given before to the same question, and keeps the answer for those who ask it later. The
+   * same is a question to the same model, in the same words, with the same options. It costs nothing, and history says
+   * `cached`. The last question that an operation may ask is never answered so when it refuses an answer.
+   *
+   * @default "off"
+   */
+  readonly cache?: CacheScope;
   /** A name under which usage and answers of this call are summed and found. */
   readonly label?: string;
   /** Tells the model where the orchestration stands and what has happened to it. @default nothing is told */
@@ -66,7 +80,7 @@ export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
 export type ChatOptions = Omit<LlmOptions, "maxAsks" | "context">;
 
 /** Options of `ctx.embed`. */
-export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "label">;
+export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "cache" | "label">;
 
 /** How long a summary may be. */
 export interface SummaryLength {
