@@ -13,7 +13,6 @@ import {
   type LlmCompleted,
   LlmError,
   type LlmOptions,
-  LlmOutputError,
   orchestration,
   Runtime,
   type StorageProvider,
@@ -272,7 +271,7 @@ test("an answer that cannot be used is refined from the cache in the same way, b
       return await ctx.classify("sky", ["red", "black"], { cache: global });
     } catch (error) {
       assert.ok(isStetError(error, "llm_output_invalid"));
-      return (error as LlmOutputError).details;
+      return error.details;
     }
   });
   const env = await environment(t, { orchestrations: [choose], llm });
@@ -395,7 +394,7 @@ test("a store in trouble is waited for", async (t) => {
   assert.equal(llm.calls.length, 1);
 });
 
-test("under a codec neither questions nor answers can be read or guessed from the store, and they are found again", async (t) => {
+test("under a codec neither questions nor answers can be read or guessed from the store, and they are found again", async () => {
   const folder = newFolder();
   const path = join(folder, "app.db");
   const codec = aesGcm({ key: { id: "k", secret: randomBytes(32) } });
