@@ -1,0 +1,19 @@
+/** The public names of `@stet/diagram`. */
+
+// From source to flow graph
+export { readFlowGraphs, type SourceOptions } from "./source/read-flow-graphs.ts";
+export type {
+  Arm,
+  Block,
+  Concurrency,
+  FlowEdge,
+  FlowGraph,
+  FlowGroup,
+  FlowNode,
+  FlowNodeKind,
+  Part,
+  SourcePosition,
+} from "./graph.ts";
+
+// From flow graph to text
+export { toMermaid } from "./render/mermaid.ts";

@@ -1,0 +1,58 @@
+/**
+ * What the diagrams say. Each orchestration of the corpus has its flowchart in `golden/`, looked at by people once and
+ * compared ever after. `STET_WRITE_GOLDEN=1` writes them anew; the difference is for the reviewer.
+ */
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readFlowGraphs, toMermaid } from "@stet/diagram";
+import { readCorpus, root } from "./corpus.ts";
+import { readMermaid } from "./mermaid.ts";
+
+const corpus = readCorpus();
+const folder = join(root, "test/diagram/golden");
+
+if (process.env["STET_WRITE_GOLDEN"] === "1") {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const { id, graph } of corpus) writeFileSync(join(folder, `${id}.mmd`), toMermaid(graph));
+}
+
+test("the corpus holds every sample and the hard syntax", () => {
+  const names = corpus.map(({ id }) => `${id}.mmd`);
+
+  assert.ok(names.length >= 60, `Expected at least 60 orchestrations, got ${names.length}`);
+  const hint = "Draw them with STET_WRITE_GOLDEN=1, look at the difference, and commit it.";
+  assert.deepEqual(readdirSync(folder).sort(), [...names].sort(), hint);
+});
+
+for (const { id, graph } of corpus) {
+  test(`${id} is drawn as before`, () => {
+    assert.equal(toMermaid(graph), readFileSync(join(folder, `${id}.mmd`), "utf8"));
+  });
+}
+
+test("Mermaid reads every flowchart as the graph that it was made from", { timeout: 60_000 }, async () => {
+  for (const { id, graph } of corpus) {
+    const read = await readMermaid(toMermaid(graph));
+
+    const nodes = graph.nodes.map((node) => [node.id, node.label]);
+    const edges = graph.edges.map(({ from, to }) => [from, to]);
+    const groups = graph.groups.map((group) => group.id);
+    assert.deepEqual(read.nodes.sort(), nodes.sort(), id);
+    assert.deepEqual(read.edges.sort(), edges.sort(), id);
+    assert.deepEqual(read.groups.sort(), groups.sort(), id);
+  }
+});
+
+test("readMermaid() does not take anything for a flowchart", async () => {
+  await assert.rejects(readMermaid("flowchart TD\n  a --> \n"), /Parse error/);
+});
+
+test("the same source gives the same text again", () => {
+  const file = "test/diagram/corpus/failures.ts";
+  const first = corpus.flatMap(({ graph }) => (graph.at.file === file ? [toMermaid(graph)] : []));
+
+  assert.deepEqual(readFlowGraphs({ files: [file], folder: root }).map(toMermaid), first);
+});
