@@ -37,8 +37,8 @@ test("Mermaid reads every flowchart as the graph that it was made from", { timeo
   for (const { id, graph } of corpus) {
     const read = await readMermaid(toMermaid(graph));
 
-    const nodes = graph.nodes.map((node) => [node.id, node.label]);
-    const edges = graph.edges.map(({ from, to }) => [from, to]);
+    const nodes = graph.nodes.map((node) => `${node.id}: ${node.label}`);
+    const edges = graph.edges.map(({ from, to }) => `${from} -> ${to}`);
     const groups = graph.groups.map((group) => group.id);
     assert.deepEqual(read.nodes.sort(), nodes.sort(), id);
     assert.deepEqual(read.edges.sort(), edges.sort(), id);

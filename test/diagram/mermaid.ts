@@ -3,8 +3,10 @@ import { Window } from "happy-dom";
 
 /** What Mermaid understood. */
 export interface MermaidReading {
-  readonly nodes: (readonly [id: string, label: string])[];
-  readonly edges: (readonly [from: string, to: string])[];
+  /** `id: label` */
+  readonly nodes: string[];
+  /** `from -> to` */
+  readonly edges: string[];
   readonly groups: string[];
 }
 
@@ -25,8 +27,8 @@ export async function readMermaid(text: string): Promise<MermaidReading> {
   return {
     nodes: [...flowchart.getVertices().values()]
       .filter(({ id }) => !groups.includes(id))
-      .map(({ id, text: label }) => [id, unescaped(label)]),
-    edges: flowchart.getEdges().map(({ start, end }) => [start, end]),
+      .map(({ id, text: label }) => `${id}: ${unescaped(label)}`),
+    edges: flowchart.getEdges().map(({ start, end }) => `${start} -> ${end}`),
     groups,
   };
 }

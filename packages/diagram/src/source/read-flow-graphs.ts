@@ -44,6 +44,12 @@ export function readFlowGraphs({ files, tsconfig, folder = process.cwd() }: Sour
   });
 }
 
+/** What `ts.readConfigFile` answers, without `any`. */
+interface ReadConfig {
+  readonly config?: unknown;
+  readonly error?: ts.Diagnostic;
+}
+
 function definitionsIn(file: ts.SourceFile, meaning: Meaning): ts.CallExpression[] {
   const found: ts.CallExpression[] = [];
   const visit = (node: ts.Node): void => {
@@ -55,7 +61,8 @@ function definitionsIn(file: ts.SourceFile, meaning: Meaning): ts.CallExpression
 }
 
 function compilerOptions([first = "."]: readonly string[], tsconfig: string | undefined): ts.CompilerOptions {
-  const path = tsconfig === undefined ? ts.findConfigFile(dirname(first), ts.sys.fileExists) : resolve(tsconfig);
+  const path =
+    tsconfig === undefined ? ts.findConfigFile(dirname(first), (file) => ts.sys.fileExists(file)) : resolve(tsconfig);
   const needed: ts.CompilerOptions = { noEmit: true, skipLibCheck: true, allowJs: true };
   if (path === undefined) {
     const { ES2023 } = ts.ScriptTarget;
@@ -67,7 +74,7 @@ function compilerOptions([first = "."]: readonly string[], tsconfig: string | un
       allowImportingTsExtensions: true,
     };
   }
-  const { config, error } = ts.readConfigFile(path, ts.sys.readFile) as { config?: unknown; error?: ts.Diagnostic };
+  const { config, error } = ts.readConfigFile(path, (file) => ts.sys.readFile(file)) as ReadConfig;
   if (error !== undefined) {
     throw new ConfigurationError(
       `Expected ${path} to be a project, got ${ts.flattenDiagnosticMessageText(error.messageText, " ")}`,
