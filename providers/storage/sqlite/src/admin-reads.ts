@@ -20,7 +20,7 @@ import { sql, type Kysely, type RawBuilder } from "kysely";
 import { treeSql } from "./admin-writes.ts";
 import type { Database } from "./database.ts";
 import { prepareReadHistory } from "./history.ts";
-import { firstEnded, statuses } from "./schema.ts";
+import { firstEnded, statuses } from "./statuses.ts";
 import { kyselyOver, type Tables } from "./tables.ts";
 
 /** The reading half of the admin side. */

@@ -5,7 +5,7 @@ import type { PruneQuery } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import { limitMax, type Database } from "./database.ts";
 import { prepareRemoveHistory } from "./history.ts";
-import { firstEnded } from "./schema.ts";
+import { firstEnded } from "./statuses.ts";
 
 /** The writing verbs of the admin side. */
 export interface AdminWrites {

@@ -7,7 +7,8 @@
  */
 import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim, WorkerKey } from "@stet/core";
 import { limitMax, readThenWrite, type Database } from "./database.ts";
-import { blockedBuild, firstEnded } from "./schema.ts";
+import { blockedBuild } from "./schema.ts";
+import { firstEnded } from "./statuses.ts";
 
 interface MessageRow {
   readonly key: number;

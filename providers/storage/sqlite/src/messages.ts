@@ -12,7 +12,7 @@ import {
 } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
-import { firstEnded } from "./schema.ts";
+import { firstEnded } from "./statuses.ts";
 
 /** What sends and starts within a transaction that is open already. */
 export interface Mail {

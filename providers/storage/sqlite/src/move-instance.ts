@@ -6,7 +6,8 @@
  */
 import type { InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
 import type { Database } from "./database.ts";
-import { blockedBuild, statuses } from "./schema.ts";
+import { blockedBuild } from "./schema.ts";
+import { statuses } from "./statuses.ts";
 
 type Value = string | number | null;
 

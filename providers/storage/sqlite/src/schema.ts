@@ -6,15 +6,10 @@
  * ordinary turn writes (`last_event_id`, `last_chunk`, `unsettled`, `attempts`, `blocked`, `updated_at`) are in no index
  * that holds owned instances.
  */
+import { viewsSql } from "./views.ts";
 
 /** Marks a file as ours in its header: "Stet" in ASCII. */
 export const applicationId = 0x53746574;
-
-/** States of an instance as numbers: those below {@link firstEnded} still run. */
-export const statuses = ["pending", "running", "completed", "failed", "cancelled", "terminated"] as const;
-
-/** The first of {@link statuses} that is an end. */
-export const firstEnded = 2;
 
 /** A build as the list of those that are blocked holds it: `|a|b|` is searched for `|a|`. */
 export function blockedBuild(buildId: string): string {
@@ -228,4 +223,4 @@ const firstStep = `
 `;
 
 /** What brings a file from one version to the next. */
-export const steps: readonly string[] = [firstStep];
+export const steps: readonly string[] = [firstStep + viewsSql];

@@ -7,7 +7,7 @@ import { treeSql } from "./admin-writes.ts";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 import { prepareReadChunks } from "./history.ts";
-import { firstEnded, statuses } from "./schema.ts";
+import { firstEnded, statuses } from "./statuses.ts";
 import { insertWorkSql, workValues, type WorkValues } from "./turn-parts.ts";
 
 /** The verbs that carry trees. */
