@@ -95,18 +95,20 @@ test("a call that fails to the end is an error that code may catch, typed, after
 
 test("retry-after is honoured, and holds no slot and no worker meanwhile", async (t) => {
   const at: number[] = [];
+  const other = mock({ name: "other" }).otherwise("another");
   const llm = mock().when("first", () => {
     at.push(env.clock.now());
     return at.length === 1 ? new LlmError("rate_limited", "slow down", { retryAfterMs: 90_000 }) : "first done";
   });
-  llm.otherwise("another");
-  const env = await environment(t, { orchestrations: [ask], llm, concurrency: { models: 1 } });
+  const askOther = orchestration("askOther", async (ctx) => ctx.generate("second", { model: "other" }));
+  const models = { llm, other };
+  const env = await environment(t, { orchestrations: [ask, askOther], llm: models, concurrency: { models: 1 } });
   const run = await env.startOrchestration(ask, "first");
   await env.settle();
   assert.deepEqual((await env.client.stats()).work, { ready: 0, delayed: 1, running: 0 });
-  const other = await env.startOrchestration(ask, "second");
+  const second = await env.startOrchestration(askOther);
   await env.settle();
-  assert.equal((await other.status()).status, "completed");
+  assert.equal((await second.status()).status, "completed");
   await env.restart(); // the wait is durable
   assert.equal(await env.result(run), "first done");
   assert.equal((at[1] ?? 0) - (at[0] ?? 0), 90_000);

@@ -328,6 +328,8 @@ export type RecordedCacheScope = "execution" | "instance" | { readonly scope: "g
 /** Options of a model call as history keeps them. */
 export interface RecordedLlmOptions {
   readonly timeoutMs?: number;
+  /** Its rank among calls that wait. Absent means 0. */
+  readonly priority?: number;
   /** Absent: the answer is neither looked up nor kept. */
   readonly cache?: RecordedCacheScope;
 }

@@ -21,6 +21,7 @@ import type {
   InstanceStatusReport,
   OutputRow,
   RaiseEventOptions,
+  WaitingFor,
 } from "./instance-handle.ts";
 import type { Change, InstanceWatcher } from "./instance-watcher.ts";
 import type { Message } from "./messages.ts";
@@ -31,7 +32,7 @@ import type { InstanceRecord } from "./storage-admin.ts";
 import type { OutgoingMessage, SendOutcome, StorageProvider } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 import { toPayload } from "./to-payload.ts";
-import { waitingForOf } from "./waiting-for.ts";
+import { waitingForOf, withWaitingCalls } from "./waiting-for.ts";
 
 /** What handles work with. */
 export interface ClientMeans {
@@ -88,12 +89,20 @@ export class Handle<Output> implements InstanceHandle<Output> {
     const state = await stateOf(record, this.#means);
     if (isOver(record) || record.lastEventId === 0) return { ...state, waitingFor: [] };
     try {
-      return { ...state, waitingFor: waitingForOf(await this.history(record.execution)) };
+      const waitingFor = waitingForOf(await this.history(record.execution));
+      const asksModels = waitingFor.some(({ kind }) => kind === "model");
+      return { ...state, waitingFor: asksModels ? await this.#withCalls(waitingFor) : waitingFor };
     } catch (error) {
       // What blocks it may be that very history; that it is blocked must still be seen.
       if (record.blocked === undefined || !isStetError(error, "history_corrupt")) throw error;
       return { ...state, waitingFor: [] };
     }
+  }
+
+  async #withCalls(waitingFor: readonly WaitingFor[]): Promise<WaitingFor[]> {
+    const { storage, clock } = this.#means;
+    const now = clock.now();
+    return withWaitingCalls(waitingFor, await storage.admin.listWaitingCalls(this.instanceId, now), now);
   }
 
   async raiseEvent(name: string, data?: unknown, options: RaiseEventOptions = {}): Promise<void> {

@@ -39,7 +39,19 @@ export type WaitingFor =
       readonly eventId: number;
       readonly since: number;
     }
-  | { readonly kind: "model"; readonly operation: string; readonly eventId: number; readonly since: number };
+  | {
+      readonly kind: "model";
+      readonly operation: string;
+      readonly eventId: number;
+      readonly since: number;
+      /** The call failed and is tried again at this time. */
+      readonly retryAt?: number;
+      /**
+       * No model that may answer it has capacity before this time: its limits are used up, it asked to be left alone, or it
+       * failed too often.
+       */
+      readonly capacityAt?: number;
+    };
 
 /** Where an instance stands. */
 export interface InstanceState {

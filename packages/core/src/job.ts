@@ -2,6 +2,7 @@
  * A job: one work item in the hands of this worker, from the moment it is taken to the moment its answer is recorded or
  * nobody wants it any more.
  */
+import type { Asking } from "./llm/model-gate.ts";
 import type { Payload } from "./payload.ts";
 import { idempotencyKeyOf, type WorkItem } from "./messages.ts";
 import type { InstanceKey, WorkKey } from "./storage.ts";
@@ -21,6 +22,11 @@ export class Job {
   saving: Promise<void> | undefined;
   /** Why nobody wants its answer any more, once nobody does. */
   abandoned: Error | undefined;
+  /** Of a model call: the line in which it stands or stood, once it had to, and the model that it has been let through to. */
+  line: string | undefined;
+  asking: Asking | undefined;
+  /** Whether a model of its chain that failed before may do better later. */
+  mayPass = false;
   #controller: AbortController | undefined;
 
   constructor(item: WorkItem, instance: InstanceKey, attempt: number, row?: WorkKey, lastHeartbeat?: Payload) {

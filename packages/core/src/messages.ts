@@ -55,6 +55,14 @@ export interface WorkItem {
   readonly requestedAt: number;
 }
 
+/** A call of priority 1 counts as asked so much earlier: it overtakes what is younger than that, and nothing starves. */
+const ageMs = 30_000;
+
+/** The place of a model call among those that wait: lower ones go first. Activities go in the order of their requests. */
+export function rankOf({ request, requestedAt }: WorkItem): number {
+  return request.kind === "LlmRequested" ? requestedAt - (request.options?.priority ?? 0) * ageMs : 0;
+}
+
 /** Stable across retries, crashes and workers: hand it to whatever the activity calls. */
 export function idempotencyKeyOf(item: Pick<WorkItem, "instanceId" | "execution" | "eventId">): string {
   return `${item.instanceId}/${item.execution}/${item.eventId}`;

@@ -1,7 +1,8 @@
 /**
- * Slots for one kind of work, and what waits for them in this worker.
+ * Slots for one kind of work, and what waits for them in this worker, in the order of its rank.
  */
 import type { Job } from "./job.ts";
+import { rankOf } from "./messages.ts";
 
 /** See the head of the file. */
 export class Pool {
@@ -24,7 +25,11 @@ export class Pool {
   }
 
   push(job: Job): void {
-    this.#queue.push(job);
+    const rank = rankOf(job.item);
+    let place = this.#queue.length;
+    while (place > this.#head && rankOf((this.#queue[place - 1] as Job).item) > rank) place--;
+    if (place === this.#queue.length) this.#queue.push(job);
+    else this.#queue.splice(place, 0, job);
   }
 
   shift(): Job | undefined {

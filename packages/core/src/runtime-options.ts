@@ -4,6 +4,7 @@
 import type { AnyActivity, AnyOrchestration } from "./context.ts";
 import { assertShort } from "./definitions.ts";
 import { ConfigurationError } from "./errors.ts";
+import type { ModelLimits } from "./llm/model-limits.ts";
 import type { LlmTable } from "./llm/model-table.ts";
 import type { Prices } from "./llm/prices.ts";
 import type { PromptRecording } from "./llm/prompt-recording.ts";
@@ -17,8 +18,13 @@ export interface RuntimeOptions {
   readonly storage: StorageProvider;
   readonly orchestrations?: readonly AnyOrchestration[];
   readonly activities?: readonly AnyActivity[];
-  /** A provider, or several by the names that `{ model }` uses; the default is `default`, or else the first. */
+  /**
+   * A provider, or several by the names that `{ model }` uses; the default is `default`, or else the first. A list of names
+   * is a fallback chain: the next is asked when one fails.
+   */
   readonly llm?: LlmProvider | LlmTable;
+  /** How much may be asked of models, by names of the `llm` table or `"provider/model"`. @default no limits */
+  readonly modelLimits?: { readonly [model: string]: ModelLimits };
   /**
    * What model calls cost, where the packaged prices do not know or you pay others. It is asked once for each answer,
    * and its answer recorded. @default `packagedPrices()`
@@ -65,6 +71,7 @@ const names: NamesOf<RuntimeOptions> = {
   orchestrations: true,
   activities: true,
   llm: true,
+  modelLimits: true,
   prices: true,
   concurrency: true,
   tags: true,
@@ -104,6 +111,7 @@ export function assertRuntimeOptions(options: RuntimeOptions): void {
   }
   assertChoice(options.onNondeterminism, ["block", "fail"], "onNondeterminism of Runtime.start");
   if (llm !== undefined) assertModels(llm);
+  if (options.modelLimits !== undefined) assertLimited(options.modelLimits, llm);
   if (options.prices !== undefined && typeof options.prices !== "function") {
     throw new ConfigurationError(`Expected prices of Runtime.start to be a function, got ${shown(options.prices)}`);
   }
@@ -136,11 +144,22 @@ function assertModels(llm: unknown): void {
   if (isModel(llm)) return;
   const table = typeof llm === "object" && llm !== null ? Object.entries(llm) : [["llm", llm] as const];
   for (const [name, provider] of table) {
-    if (isModel(provider)) continue;
+    if (isModel(provider) || (Array.isArray(provider) && provider.every((model) => typeof model === "string")))
+      continue;
     throw new ConfigurationError(
-      `Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them by name, got ${shownWithoutKeys(provider)} for ${name}`,
+      `Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them and of lists of names, got ${shownWithoutKeys(provider)} for ${name}`,
     );
   }
+}
+
+function assertLimited(limits: unknown, llm: unknown): void {
+  if (typeof limits !== "object" || limits === null || Array.isArray(limits)) {
+    throw new ConfigurationError(
+      `Expected modelLimits of Runtime.start to be limits by model, such as { fast: { requestsPerSecond: 5 } }, got ${shown(limits)}`,
+    );
+  }
+  if (llm !== undefined) return;
+  throw new ConfigurationError("Expected modelLimits of Runtime.start to come with llm, got limits and no models");
 }
 
 function isModel(llm: unknown): boolean {

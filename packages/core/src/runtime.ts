@@ -11,6 +11,7 @@ import { ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
 import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
+import { ModelLines } from "./llm/model-lines.ts";
 import { ModelTable } from "./llm/model-table.ts";
 import { Patience } from "./patience.ts";
 import type { Clock, LogFields, Logger } from "./ports.ts";
@@ -80,7 +81,7 @@ export class Runtime {
     assertRuntimeOptions(options);
     const registry = new Registry(options.orchestrations ?? [], options.activities ?? []);
     const { storage, llm, codec, clock, payloadLimit } = options;
-    const models = llm === undefined ? undefined : new ModelTable(llm);
+    const lines = llm && new ModelLines(new ModelTable(llm), options.modelLimits ?? {}, slotsOf(options).models);
     const client = await Client.connect({
       storage,
       ...(codec !== undefined && { codec }),
@@ -88,7 +89,7 @@ export class Runtime {
       ...(payloadLimit !== undefined && { payloadLimit }),
     });
     await storage.open(); // for itself: users may close the client
-    const runtime = new Runtime(options, registry, client, models);
+    const runtime = new Runtime(options, registry, client, lines);
     try {
       await runtime.#begin();
     } catch (error) {
@@ -98,7 +99,7 @@ export class Runtime {
     return runtime;
   }
 
-  private constructor(options: RuntimeOptions, registry: Registry, client: Client, models: ModelTable | undefined) {
+  private constructor(options: RuntimeOptions, registry: Registry, client: Client, lines: ModelLines | undefined) {
     const { storage, clock = systemClock, logger = warningLogger, tags = [] } = options;
     this.client = client;
     this.#options = options;
@@ -123,9 +124,9 @@ export class Runtime {
     };
     this.#work = new WorkDispatcher({
       ...shared,
-      llm: models && new LlmDispatcher({ ...shared, models, prices: options.prices }),
+      llm: lines && new LlmDispatcher({ ...shared, lines, prices: options.prices }),
       tags,
-      slots: { activities: options.concurrency?.activities ?? 256, models: options.concurrency?.models ?? 16 },
+      slots: slotsOf(options),
       client: () => this.client,
       deliver: (job, answer) => this.#turns.deliver(job, answer),
       released: (job) => this.#turns.release(job),
@@ -388,6 +389,10 @@ function unguarded(logger: Logger): Logger {
   const at = (level: keyof Logger) => (message: string, fields?: LogFields) =>
     leaveGuarded(() => logger[level](message, fields));
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+function slotsOf({ concurrency }: RuntimeOptions): { readonly activities: number; readonly models: number } {
+  return { activities: concurrency?.activities ?? 256, models: concurrency?.models ?? 16 };
 }
 
 function stopped(name: string): StetError {

@@ -348,7 +348,8 @@ export interface WorkCompletion {
 export interface WorkRetry {
   readonly key: WorkKey;
   readonly visibleAt: number;
-  readonly failure: string;
+  /** Why. @default why it was put off before, if it was */
+  readonly failure?: string;
   /** The line in which a model call stands from now on. @default where it stood */
   readonly name?: string;
   /** How often it has been started. @default as counted */

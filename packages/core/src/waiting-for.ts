@@ -4,6 +4,8 @@
 import type { ForkOrigin, HistoryEvent } from "./events.ts";
 import { childIdOf } from "./fork-origin.ts";
 import type { WaitingFor } from "./instance-handle.ts";
+import { modelsOf } from "./llm/model-lines.ts";
+import type { ModelRecord, WaitingCall } from "./storage-admin.ts";
 
 /** Open requests in the order in which they were made. */
 export function waitingForOf(events: readonly HistoryEvent[]): WaitingFor[] {
@@ -60,4 +62,23 @@ export function waitingForOf(events: readonly HistoryEvent[]): WaitingFor[] {
     }
   }
   return [...open.values()];
+}
+
+/** The same with what model calls wait for that nobody makes at the moment. */
+export function withWaitingCalls(
+  waiting: readonly WaitingFor[],
+  { calls, models }: { readonly calls: readonly WaitingCall[]; readonly models: readonly ModelRecord[] },
+  now: number,
+): WaitingFor[] {
+  const opensAt = new Map(models.map((model) => [model.model, model.opensAt]));
+  return waiting.map((wait) => {
+    const call = wait.kind === "model" ? calls.find(({ eventId }) => eventId === wait.eventId) : undefined;
+    if (wait.kind !== "model" || call === undefined) return wait;
+    const capacityAt = Math.min(...modelsOf(call.line).map((model) => opensAt.get(model) ?? now));
+    return {
+      ...wait,
+      ...(call.visibleAt !== undefined && call.visibleAt > now && { retryAt: call.visibleAt }),
+      ...(capacityAt > now && { capacityAt }),
+    };
+  });
 }

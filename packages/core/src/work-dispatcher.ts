@@ -21,8 +21,10 @@ import type { ActivityScheduled, LlmCompleted, LlmRequested, RecordedRetryPolicy
 import { type WorkDiagnostic, workDiagnostics } from "./diagnostics.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { Job } from "./job.ts";
-import { askedDelayMs, type LlmDispatcher, llmRetryPolicy } from "./llm/llm-dispatcher.ts";
-import { type AnswerBody, type AnswerMessage, idempotencyKeyOf, type WorkItem } from "./messages.ts";
+import { Gatherer } from "./gatherer.ts";
+import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
+import type { Asking } from "./llm/model-gate.ts";
+import { type AnswerBody, type AnswerMessage, rankOf, type WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
 import type { Patience } from "./patience.ts";
@@ -30,20 +32,26 @@ import { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import { SessionLines } from "./session-lines.ts";
-import type { ClaimedWork, InstanceKey, OutgoingWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
+import type {
+  InstanceKey,
+  OutgoingWork,
+  StorageProvider,
+  UsedCapacity,
+  WorkerKey,
+  WorkKey,
+  WorkRetry,
+} from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
+import { WorkClaims } from "./work-claims.ts";
 
 /** Queued work beyond the slots that a worker holds itself; what comes on top gets rows, for others to take. */
 const longestQueue = 20_000;
 
-/** A session that was idle for this long may move to another worker. */
-const sessionIdleMs = 5 * 60_000;
-
 /** How often work may be started without an end being known before it is given up as harmful to its workers. */
 const mostLostStarts = 10;
 
-/** Work that cannot be read is given back after this long, in case another worker or another key can. */
-const unreadableForMs = 60_000;
+/** Calls that are put into line are written so many at once. */
+const mostRowsAtOnce = 1_000;
 
 /** What the dispatcher is given. */
 export interface WorkEnvironment {
@@ -77,11 +85,9 @@ export class WorkDispatcher {
   readonly #jobs = new Map<string, Job>();
   readonly #sessions = new SessionLines();
   readonly #beats: Heartbeats;
-  /** Rows in the hands of this worker that it cannot read, with what ends the wait for giving them back. */
-  readonly #unreadable = new Map<WorkKey, () => void>();
+  readonly #claims: WorkClaims;
+  readonly #intoLine: Gatherer<Job, void>;
   readonly #runner: ActivityEnvironment;
-  #claiming = false;
-  #signalled = false;
   #stopped = false;
 
   constructor(environment: WorkEnvironment) {
@@ -91,6 +97,16 @@ export class WorkDispatcher {
     this.#beats = new Heartbeats({ ...environment, rowOf: (job) => this.outgoing(job.item, job.attempt) });
     const { clock, logger, client, payloadLimit } = environment;
     const keepHeartbeat = (job: Job, details: Payload | undefined) => this.#beats.keep(job, details);
+    this.#claims = new WorkClaims({
+      ...environment,
+      pools: { activities: this.#activities, models: this.#models },
+      jobOf: (key) => this.#jobs.get(key),
+      rows: () => this.rows,
+      take: (job) => this.#take(job),
+      giveBack: (rows) => this.#giveBack(rows),
+      onIdle: () => this.#noticeIdle(),
+    });
+    this.#intoLine = new Gatherer((jobs) => this.#saveIntoLine(jobs));
     this.#runner = { clock, logger, client, payloadLimit, keepHeartbeat };
   }
 
@@ -98,7 +114,8 @@ export class WorkDispatcher {
   holdsItself(request: ActivityScheduled | LlmRequested): boolean {
     if (this.#stopped) return false;
     if (request.kind === "LlmRequested") {
-      return this.#environment.llm !== undefined && this.#models.queued < longestQueue;
+      const { llm, clock } = this.#environment;
+      return llm !== undefined && this.#models.queued < longestQueue && llm.lines.isFree(request, clock.now());
     }
     const definition = this.#environment.registry.activity(request.name);
     if (definition === undefined || this.#activities.queued >= longestQueue) return false;
@@ -121,13 +138,12 @@ export class WorkDispatcher {
 
   /** There may be rows to take. */
   signal(): void {
-    this.#signalled = true;
-    if (!this.#claiming) void this.#claim();
+    this.#claims.signal();
   }
 
   /** Whether nothing runs, waits for a slot or is being taken. */
   get isIdle(): boolean {
-    return this.#jobs.size === 0 && !this.#claiming;
+    return this.#jobs.size === 0 && this.#claims.isIdle;
   }
 
   /** Rows that run here, for the heartbeat. */
@@ -163,7 +179,7 @@ export class WorkDispatcher {
     const queued = [...this.#activities.drain(), ...this.#models.drain(), ...this.#sessions.drain()];
     for (const job of queued) this.#jobs.delete(job.key);
     const unstarted = queued.filter(({ abandoned }) => abandoned === undefined);
-    await this.#giveBack([...unstarted.flatMap(({ row }) => row ?? []), ...this.#unreadable.keys()]);
+    await this.#giveBack([...unstarted.flatMap(({ row }) => row ?? []), ...this.#claims.stop()]);
     await this.#saveUnstarted(unstarted.filter(({ row }) => row === undefined));
   }
 
@@ -171,10 +187,6 @@ export class WorkDispatcher {
   async #giveBack(rows: readonly WorkKey[]): Promise<void> {
     if (rows.length === 0) return;
     const { storage, worker, patience } = this.#environment;
-    for (const row of rows) {
-      this.#unreadable.get(row)?.();
-      this.#unreadable.delete(row);
-    }
     await patience.until("give work back", () => storage.abandonWork(worker(), rows));
   }
 
@@ -197,8 +209,9 @@ export class WorkDispatcher {
       instanceId,
       execution,
       eventId,
-      kind: request.kind === "ActivityScheduled" ? "activity" : "model",
-      name: request.kind === "ActivityScheduled" ? request.name : (request.request.model ?? ""),
+      ...(request.kind === "ActivityScheduled"
+        ? { kind: "activity", name: request.name }
+        : (this.#environment.llm?.lines.placeOf(request, rankOf(item)) ?? placeless(request))),
       ...(tag !== undefined && { tag }),
       ...(session !== undefined && { session }),
       body: this.#environment.codec.encode(item, rootId, sink),
@@ -216,6 +229,20 @@ export class WorkDispatcher {
     if (this.#sessions.enter(job)) this.#admit(job);
   }
 
+  /** What was claimed. A call with capacity in hand goes at once: its capacity is for now. */
+  #take(job: Job): void {
+    const { item, attempt } = job;
+    const lost = attempt > mostLostStarts + this.#mostStarts(item.request);
+    if (!lost && job.asking === undefined) return this.#enqueue(job);
+    this.#jobs.set(job.key, job);
+    if (!lost) return this.#run(job, this.#models);
+    const error = new OutcomeUnknownError(
+      `Expected work item ${item.eventId} of instance ${item.instanceId} to end, got ${attempt - 1} starts whose worker died`,
+    );
+    job.asking?.gate.dropped();
+    this.#answerFailed(job, toFailure(error));
+  }
+
   #admit(job: Job): void {
     const pool = this.#poolOf(job);
     if (pool.running < pool.slots) this.#run(job, pool);
@@ -227,6 +254,10 @@ export class WorkDispatcher {
   }
 
   #run(job: Job, pool: Pool): void {
+    if (pool === this.#models && !this.#llm().lines.admits(job, this.#environment.clock.now())) {
+      void this.#intoLine.ask(job);
+      return;
+    }
     pool.running++;
     const begun = workDiagnostics.isHeard ? performance.now() : 0;
     this.#attempt(job).then(
@@ -279,6 +310,30 @@ export class WorkDispatcher {
     return llm;
   }
 
+  /** Calls whose model may not be asked now wait for it in the store. */
+  async #saveIntoLine(jobs: readonly Job[]): Promise<void[]> {
+    const { storage, clock, worker, patience } = this.#environment;
+    for (let from = 0; from < jobs.length; from += mostRowsAtOnce) {
+      const chunk = jobs.slice(from, from + mostRowsAtOnce);
+      const put = async () => {
+        const waiting = chunk.filter(({ abandoned }) => abandoned === undefined);
+        const rows = waiting.flatMap(({ row, item, attempt }) => {
+          if (row === undefined) return [];
+          const { name } = this.outgoing(item, 0);
+          return [{ key: row, visibleAt: clock.now(), name, attempts: attempt - 1 }];
+        });
+        if (rows.length > 0) await storage.retryWork(worker(), rows);
+        await this.#saveUnstarted(waiting.filter(({ row }) => row === undefined));
+      };
+      await patience.until("put calls into line", put);
+      for (const job of chunk) {
+        if (job.row === undefined && job.abandoned === undefined) this.#environment.released(job);
+        this.#done(job);
+      }
+    }
+    return jobs.map(() => undefined);
+  }
+
   #found(job: Job, pool: Pool, found: Found, begun: number): void {
     const saving = this.#beats.end(job, "failure" in found);
     if (saving !== undefined) {
@@ -287,6 +342,7 @@ export class WorkDispatcher {
     }
     workDiagnostics.publish(() => diagnosticOf(job, found, performance.now() - begun));
     pool.running--;
+    if (job.asking !== undefined) this.#tellGate(job, job.asking, found);
     if (job.abandoned !== undefined) this.#done(job);
     else if ("answer" in found) this.#answer(job, found.answer);
     else this.#failed(job, found.failure);
@@ -303,32 +359,69 @@ export class WorkDispatcher {
 
   /** The slot that came free goes to what waits here, or else in the store. What nobody wants any more is passed over. */
   #fill(pool: Pool): void {
-    let next = pool.shift();
-    for (; next?.abandoned !== undefined; next = pool.shift()) {
-      this.#done(next);
-      this.#letNext(next);
+    while (pool.running < pool.slots) {
+      const next = pool.shift();
+      if (next === undefined) {
+        if (pool.leftWork) this.signal();
+        return;
+      }
+      if (next.abandoned === undefined) this.#run(next, pool);
+      else {
+        this.#done(next);
+        this.#letNext(next);
+      }
     }
-    if (next !== undefined) this.#run(next, pool);
-    else if (pool.leftWork) this.signal();
+  }
+
+  /** A gate learns how a call ended. What waits behind it may go on then, or must no longer be asked for. */
+  #tellGate(job: Job, { gate, begun }: Asking, found: Found): void {
+    const { storage, clock, patience } = this.#environment;
+    const now = clock.now();
+    const wasGuarded = gate.isGuarded(now);
+    if ("answer" in found) gate.succeeded();
+    else if (job.abandoned !== undefined) gate.dropped();
+    else {
+      const until = gate.failed(begun, found.failure, now);
+      if (until !== undefined) void patience.until("close a model", () => storage.closeModel(gate.name, until));
+    }
+    if (wasGuarded || gate.isGuarded(now)) this.signal();
   }
 
   #failed(job: Job, failure: Failure): void {
-    const { request, eventId: source } = job.item;
+    const { request } = job.item;
+    const now = this.#environment.clock.now();
+    if (request.kind === "LlmRequested") return this.#callFailed(job, failure, now);
     const policy = this.#policyOf(request);
-    const model = request.kind === "LlmRequested";
-    if (mayRetry(policy, job.attempt, failure)) {
-      const delay = Math.max(
-        retryDelayMs(policy, job.attempt, Math.random()),
-        model ? (askedDelayMs(failure) ?? 0) : 0,
-      );
-      return this.#retryLater(job, failure, this.#environment.clock.now() + delay);
-    }
-    const attempts = job.attempt > 1 ? { attempts: job.attempt } : undefined;
-    this.#answer(job, { kind: model ? "LlmFailed" : "ActivityFailed", source, error: failure, ...attempts });
+    if (!mayRetry(policy, job.attempt, failure)) return this.#answerFailed(job, failure);
+    this.#retryLater(job, failure, { visibleAt: now + retryDelayMs(policy, job.attempt, Math.random()) });
   }
 
-  #policyOf(request: ActivityScheduled | LlmRequested): RecordedRetryPolicy {
-    if (request.kind === "LlmRequested") return llmRetryPolicy;
+  /** Another model may be asked at once, under the row that there is. */
+  #callFailed(job: Job, failure: Failure, now: number): void {
+    const { item, instance, row, attempt } = job;
+    const { lines } = this.#llm();
+    const sequel = lines.sequelOf(job, failure, now);
+    if (sequel === "failed") return this.#answerFailed(job, failure);
+    const next = new Job(item, instance, attempt + 1, row);
+    next.line = sequel.line;
+    next.mayPass = job.mayPass || failure.retryable;
+    if (sequel.delayMs === 0 && !this.#stopped && lines.admits(next, now)) return this.#enqueue(next);
+    this.#retryLater(job, failure, { visibleAt: now + sequel.delayMs, name: sequel.line, attempts: attempt });
+  }
+
+  #answerFailed(job: Job, error: Failure): void {
+    const { request, eventId: source } = job.item;
+    const kind = request.kind === "LlmRequested" ? "LlmFailed" : "ActivityFailed";
+    this.#answer(job, { kind, source, error, ...(job.attempt > 1 && { attempts: job.attempt }) });
+  }
+
+  #mostStarts(request: ActivityScheduled | LlmRequested): number {
+    return request.kind === "LlmRequested"
+      ? this.#llm().lines.mostStartsOf(request)
+      : this.#policyOf(request).maxAttempts;
+  }
+
+  #policyOf(request: ActivityScheduled): RecordedRetryPolicy {
     const definition = this.#environment.registry.activity(request.name);
     if (definition === undefined) return once;
     const { retry = once, effect } = effectiveOptions(definition, request);
@@ -349,19 +442,19 @@ export class WorkDispatcher {
     const answers = { execution, eventId: body.source };
     const message = { instanceId, body: codec.encode(answer, instanceId), at: clock.now(), answers };
     void patience
-      .until("complete work", () => storage.completeWork(worker(), [{ key: row, message }]))
+      .until("complete work", () => storage.completeWork(worker(), [{ key: row, message, ...usedBy(job, body) }]))
       .finally(() => this.#done(job));
   }
 
-  #retryLater(job: Job, failure: Failure, visibleAt: number): void {
+  #retryLater(job: Job, failure: Failure, again: Pick<WorkRetry, "visibleAt" | "name" | "attempts">): void {
     const { storage, codec, worker, patience } = this.#environment;
     const { item, row, attempt, instance } = job;
     const text = codec.encode(failure, item.rootId);
     const retry = async (): Promise<void> => {
       if (job.abandoned !== undefined) return;
-      if (row !== undefined) await storage.retryWork(worker(), [{ key: row, visibleAt, failure: text }]);
+      if (row !== undefined) await storage.retryWork(worker(), [{ key: row, ...again, failure: text, ...usedBy(job) }]);
       else {
-        const work = { ...this.outgoing(item, attempt), visibleAt, failure: text, instance, owned: false };
+        const work = { ...this.outgoing(item, attempt), ...again, failure: text, instance, owned: false };
         await storage.saveWork(worker(), [work]);
         this.#environment.released(job);
       }
@@ -371,88 +464,25 @@ export class WorkDispatcher {
 
   #done(job: Job): void {
     if (this.#jobs.get(job.key) === job) this.#jobs.delete(job.key);
+    this.#noticeIdle();
+  }
+
+  #noticeIdle(): void {
     if (this.isIdle) this.#environment.onIdle();
   }
+}
 
-  async #claim(): Promise<void> {
-    this.#claiming = true;
-    try {
-      while (this.#signalled && !this.#stopped) {
-        this.#signalled = false;
-        if (await this.#claimInto(this.#activities, false)) this.#signalled = true;
-        if (this.#environment.llm !== undefined && (await this.#claimInto(this.#models, true))) this.#signalled = true;
-      }
-    } finally {
-      this.#claiming = false;
-      if (this.isIdle) this.#environment.onIdle();
-    }
-  }
+/** Where a call stands that this worker has no models for. */
+function placeless({ request }: LlmRequested): { readonly kind: "model"; readonly name: string } {
+  return { kind: "model", name: request.model ?? "" };
+}
 
-  /** Whether there may be more. */
-  async #claimInto(pool: Pool, models: boolean): Promise<boolean> {
-    const { storage, clock, registry, tags, worker, patience } = this.#environment;
-    const max = pool.free;
-    const activities = models ? [] : registry.activities.map(({ name }) => name);
-    pool.leftWork = max === 0;
-    if (max === 0 || (!models && activities.length === 0)) return false;
-    const claim = { max, activities, models, tags, sessionIdleMs };
-    const claimed = await patience.claim("claim work", (again) =>
-      storage.claimWork({
-        ...claim,
-        worker: worker(),
-        now: clock.now(),
-        ...(again && { held: [...this.rows, ...this.#unreadable.keys()] }),
-      }),
-    );
-    for (const work of claimed ?? []) await this.#take(work);
-    return claimed !== undefined && claimed.length === max;
-  }
-
-  async #take(work: ClaimedWork): Promise<void> {
-    const { instance, instanceId, eventId, attempts, key } = work;
-    try {
-      const { item, lastHeartbeat } = await this.#readRow(work);
-      const here = this.#jobs.get(idempotencyKeyOf(item));
-      if (here?.saving !== undefined && here.row === undefined) return; // its row is on its way
-      const job = new Job(item, instance, attempts, key, lastHeartbeat);
-      if (attempts > mostLostStarts + this.#policyOf(item.request).maxAttempts) {
-        const error = new OutcomeUnknownError(
-          `Expected work item ${eventId} of instance ${instanceId} to end, got ${attempts - 1} starts whose worker died`,
-        );
-        this.#jobs.set(job.key, job);
-        this.#failed(job, toFailure(error));
-      } else this.#enqueue(job);
-    } catch (error) {
-      this.#park(work, error);
-    }
-  }
-
-  async #readRow(work: ClaimedWork): Promise<{ readonly item: WorkItem; readonly lastHeartbeat: Payload | undefined }> {
-    const { storage, codec, patience } = this.#environment;
-    const { instanceId, rootId, eventId, body, heartbeat } = work;
-    const what = `work item ${eventId} of instance ${instanceId}`;
-    const source = async (digests: readonly string[]) =>
-      (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
-    const [item] = await codec.decode<WorkItem>([body], rootId, source, what);
-    const said = heartbeat === undefined ? [] : [heartbeat];
-    const [last] = await codec.decode<{ readonly details?: Payload }>(said, rootId, source, what);
-    return { item: item as WorkItem, lastHeartbeat: last?.details };
-  }
-
-  /** Damaged, or sealed with a key that is not here: failing it would make history of what may be put right. */
-  #park({ key, instanceId, eventId, name }: ClaimedWork, error: unknown): void {
-    const { clock, logger } = this.#environment;
-    logger.error("A work item cannot be read; it is put aside and tried again later", {
-      instanceId,
-      eventId,
-      name,
-      error: toFailure(error).message,
-    });
-    this.#unreadable.set(
-      key,
-      clock.setTimer(clock.now() + unreadableForMs, () => void this.#giveBack([key]), true),
-    );
-  }
+/** What a call with capacity in hand has used of it: nothing when the model refused it; unknown when it failed. */
+function usedBy({ asking }: Job, answer?: AnswerBody): { readonly used?: UsedCapacity } {
+  if (asking?.claimedAt === undefined || !asking.gate.countsTokens || answer?.kind !== "LlmCompleted") return {};
+  const { inputTokens, outputTokens } = answer.usage;
+  const { gate, claimedAt } = asking;
+  return { used: { model: gate.name, claimedAt, tokens: inputTokens + outputTokens } };
 }
 
 function diagnosticOf({ item, attempt }: Job, found: Found, durationMs: number): WorkDiagnostic {

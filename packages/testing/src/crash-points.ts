@@ -131,7 +131,10 @@ export class CrashPoints {
 
   #models(llm: LlmProvider | LlmTable, life: Life): LlmProvider | LlmTable {
     if (typeof llm.complete === "function") return this.#model(llm as LlmProvider, life);
-    return Object.fromEntries(Object.entries(llm as LlmTable).map(([name, model]) => [name, this.#model(model, life)]));
+    const table = Object.entries(llm as LlmTable);
+    return Object.fromEntries(
+      table.map(([name, model]) => [name, "complete" in model ? this.#model(model, life) : model]),
+    );
   }
 
   #model(model: LlmProvider, life: Life): LlmProvider {

@@ -9,6 +9,7 @@ import type { DurablePromise } from "../durable-promise.ts";
 import { ConfigurationError, LlmError, LlmOutputError } from "../errors.ts";
 import type { LlmCompleted, LlmRequested, RecordedLlmOptions } from "../events.ts";
 import { canonicalHash } from "../payload.ts";
+import { shown } from "../options.ts";
 import type { Recorder, Verdict } from "../recorder.ts";
 import { toPayload } from "../to-payload.ts";
 import type { Reading } from "./answers.ts";
@@ -143,10 +144,14 @@ function questionOf(
 
 /** The last word of a model that was refused is never a kept one: an answer that helps nobody would be given for ever. */
 function recordedOptions(operation: string, options: LlmOptions, refining: Refining | undefined): RecordedLlmOptions {
-  const { timeout, cache } = options;
+  const { timeout, priority, cache } = options;
+  if (priority !== undefined && !Number.isInteger(priority)) {
+    throw new ConfigurationError(`Expected priority of ctx.${operation} to be a whole number, got ${shown(priority)}`);
+  }
   const scope = refining?.isLast === true ? undefined : cacheScopeOf(cache, operation);
   return {
     ...(timeout !== undefined && { timeoutMs: durationMs(timeout, `timeout of ctx.${operation}`) }),
+    ...(priority !== undefined && { priority }),
     ...(scope !== undefined && { cache: scope }),
   };
 }

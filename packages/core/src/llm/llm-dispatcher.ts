@@ -1,15 +1,16 @@
 /**
- * Model calls for all providers: makes one call, and says whether and when a failed one
- * is tried again. Providers only translate.
+ * Model calls for all providers: makes one call to one model. Which one, when, and what becomes of a failed call is the
+ * business of the lines. Providers only translate.
  */
-import { LlmError, type Failure } from "../errors.ts";
-import type { LlmCompleted, LlmRequested, RecordedRetryPolicy } from "../events.ts";
+import { LlmError } from "../errors.ts";
+import type { LlmCompleted, LlmRequested } from "../events.ts";
 import type { Job } from "../job.ts";
 import type { Payload } from "../payload.ts";
 import type { Clock } from "../ports.ts";
 import { AnswerCache, type AnswerCacheEnvironment, type Answered } from "./answer-cache.ts";
 import type { LlmRequest } from "./conversation.ts";
-import type { ModelTable, Route } from "./model-table.ts";
+import type { ModelLines } from "./model-lines.ts";
+import type { Route } from "./model-table.ts";
 import { costOf, packagedPrices, type Prices } from "./prices.ts";
 import type { LlmCallOptions, LlmResponse } from "./provider.ts";
 import { packedVector } from "./vectors.ts";
@@ -18,37 +19,22 @@ import { withoutSecrets } from "./without-secrets.ts";
 /** One attempt is cut off after this long unless the call says otherwise. */
 const defaultTimeoutMs = 10 * 60_000;
 
-/** Model calls fail in passing more often than not, so they are tried again unless it cannot help. */
-export const llmRetryPolicy: RecordedRetryPolicy = {
-  maxAttempts: 4,
-  initialIntervalMs: 500,
-  backoff: 2,
-  maxIntervalMs: 30_000,
-  jitter: 0.2,
-};
-
-/** The time the provider asked for, if it named one. */
-export function askedDelayMs(failure: Failure): number | undefined {
-  const asked = (failure.details as { retryAfterMs?: unknown } | undefined)?.retryAfterMs;
-  return typeof asked === "number" ? asked : undefined;
-}
-
 /** What the dispatcher is given. */
 export interface LlmEnvironment extends AnswerCacheEnvironment {
-  readonly models: ModelTable;
+  readonly lines: ModelLines;
   /** Absent: the packaged ones, read with the first call. */
   readonly prices: Prices | undefined;
 }
 
 /** See the head of the file. */
 export class LlmDispatcher {
-  readonly #models: ModelTable;
+  readonly lines: ModelLines;
   readonly #clock: Clock;
   readonly #answers: AnswerCache;
   #prices: Promise<Prices> | undefined;
 
-  constructor({ models, clock, prices, ...environment }: LlmEnvironment) {
-    this.#models = models;
+  constructor({ lines, clock, prices, ...environment }: LlmEnvironment) {
+    this.lines = lines;
     this.#clock = clock;
     this.#answers = new AnswerCache({ clock, ...environment });
     if (prices !== undefined) this.#prices = Promise.resolve(prices);
@@ -64,7 +50,7 @@ export class LlmDispatcher {
   async #call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
     const { request, operation, options = {} } = job.item.request as LlmRequested;
     const { timeoutMs = defaultTimeoutMs, cache } = options;
-    const route = this.#models.route(request.model);
+    const { route } = job.asking?.gate ?? this.lines.nextOf(request.model);
     const ask = () => this.#ask(job, route);
     const answer = cache === undefined ? ask() : this.#answers.answer(job, cache, questionOf(request, route), ask);
     const answered = await this.#within(timeoutMs, answer, job, operation);

@@ -37,6 +37,11 @@ export interface LlmOptions {
   readonly vendor?: { readonly [parameter: string]: Payload };
   /** Longest time of one attempt. @default "10m" */
   readonly timeout?: Duration;
+  /**
+   * A whole number. Where calls wait for their model, one of priority 1 counts as asked 30 seconds earlier, one of 2 as a
+   * minute earlier, one of -1 as 30 seconds later: so it goes first, and nothing waits for ever. @default 0
+   */
+  readonly priority?: number;
   /** How often a question may be asked in all when its answers do not parse or validate. @default 3 */
   readonly maxAsks?: number;
   /**
@@ -80,7 +85,7 @@ export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
 export type ChatOptions = Omit<LlmOptions, "maxAsks" | "context">;
 
 /** Options of `ctx.embed`. */
-export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "cache" | "label">;
+export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "cache" | "label" | "priority">;
 
 /** How long a summary may be. */
 export interface SummaryLength {

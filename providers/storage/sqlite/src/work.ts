@@ -101,8 +101,8 @@ export function prepareWork(db: Database, mail: Mail): Work {
   const complete = db
     .prepare<[WorkKey, WorkerKey], string | null>("DELETE FROM work WHERE key = ? AND owner = ? RETURNING session")
     .pluck();
-  const retry = db.prepare<[number, string, string | null, number | null, WorkKey, WorkerKey]>(
-    `UPDATE work SET owner = NULL, visible_at = ?, failure = ?, name = coalesce(?, name), attempts = coalesce(?, attempts)
+  const retry = db.prepare<[number, string | null, string | null, number | null, WorkKey, WorkerKey]>(
+    `UPDATE work SET owner = NULL, visible_at = ?, failure = coalesce(?, failure), name = coalesce(?, name), attempts = coalesce(?, attempts)
      WHERE key = ? AND owner = ?`,
   );
   const correct = db.prepare<[number, string, number, WorkKey]>(
@@ -143,7 +143,7 @@ export function prepareWork(db: Database, mail: Mail): Work {
   );
   const retryAll = db.transaction(
     (worker: WorkerKey, retries: readonly WorkRetry[], change: ChangeSet): CommitOutcome[] =>
-      retries.map(({ key, visibleAt, failure, name = null, attempts = null, used }) => {
+      retries.map(({ key, visibleAt, failure = null, name = null, attempts = null, used }) => {
         settle(key, used);
         if (retry.run(visibleAt, failure, name, attempts, key, worker).changes === 0) return "notOwner";
         change.work = true;
