@@ -244,7 +244,7 @@ test("options of Runtime.start that are misspelt or wrong are refused", async ()
     [
       start({ llm: { fast: "gpt-5" } }),
       invalid,
-      'Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them by name, got "gpt-5" for fast',
+      'Expected llm of Runtime.start to be a provider, such as openai({ model }), or a table of them and of lists of names, got "gpt-5" for fast',
     ],
     [
       start({ codec: {} }),
