@@ -332,6 +332,8 @@ export interface RecordedLlmOptions {
   readonly priority?: number;
   /** Absent: the answer is neither looked up nor kept. */
   readonly cache?: RecordedCacheScope;
+  /** What the model says goes to the output stream while it speaks: without a channel, or to one with a name. */
+  readonly stream?: true | string;
 }
 
 /** The code asked a model. */

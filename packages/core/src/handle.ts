@@ -21,6 +21,9 @@ import type {
   InstanceStatusReport,
   OutputRow,
   RaiseEventOptions,
+  StreamMark,
+  StreamOptions,
+  StreamPiece,
   WaitingFor,
 } from "./instance-handle.ts";
 import type { Change, InstanceWatcher } from "./instance-watcher.ts";
@@ -43,6 +46,12 @@ export interface ClientMeans {
   /** Where messages go, those of the same tick together. */
   readonly messages: Gatherer<OutgoingMessage, SendOutcome>;
   readonly payloadLimit: number;
+}
+
+/** What a row of an output stream holds. */
+interface OutputBody {
+  readonly value: Payload;
+  readonly stream?: StreamMark;
 }
 
 /** Rows of an output stream read at once. */
@@ -155,13 +164,21 @@ export class Handle<Output> implements InstanceHandle<Output> {
         const record = await this.#record(); // before the rows: what was emitted before the end is then read
         const rows = await storage.admin.readOutputs(this.instanceId, from, outputPage);
         for (const { offset, at, body } of rows) {
-          yield { offset, at, data: await decoded(body, record, this.#means) };
+          const { value, stream } = await decodedBody<OutputBody>(body, record, this.#means);
+          yield { offset, at, data: value, ...(stream !== undefined && { stream }) };
           from = offset;
         }
         if (rows.length === 0 && (isOver(record) || (await changes.next()) === "closed")) return;
       }
     } finally {
       changes.stop();
+    }
+  }
+
+  async *stream({ channel, ...options }: StreamOptions = {}): AsyncGenerator<StreamPiece> {
+    for await (const { offset, at, data, stream } of this.outputs(options)) {
+      if (stream === undefined || (channel !== undefined && stream.channel !== channel)) continue;
+      yield { ...stream, offset, at, text: data as string };
     }
   }
 
@@ -296,13 +313,19 @@ async function reasonOf(
 }
 
 /** A value as it was written, at once where it needs no payloads. */
-function decoded(
+function decoded(text: string, record: InstanceRecord, means: ClientMeans): Payload | Promise<Payload> {
+  const body = decodedBody<{ value: Payload }>(text, record, means);
+  return body instanceof Promise ? body.then(({ value }) => value) : body.value;
+}
+
+function decodedBody<Body>(
   text: string,
   { rootId, instanceId }: InstanceRecord,
   { storage, codec }: ClientMeans,
-): Payload | Promise<Payload> {
+): Body | Promise<Body> {
   const what = `a value of instance ${instanceId}`;
-  const plain = codec.decodePlain<{ value: Payload }>([text], what);
-  if (plain !== undefined) return (plain[0] as { value: Payload }).value;
-  return codec.decodeValue(text, rootId, (digests) => storage.readPayloads(rootId, digests), what);
+  const plain = codec.decodePlain<Body>([text], what);
+  if (plain !== undefined) return plain[0] as Body;
+  const source = (digests: readonly string[]) => storage.readPayloads(rootId, digests);
+  return codec.decode<Body>([text], rootId, source, what).then(([body]) => body as Body);
 }

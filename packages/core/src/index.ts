@@ -32,6 +32,7 @@ export type {
   Prompt,
   Sentiment,
   SummaryLength,
+  TextOptions,
   ValidatedOptions,
   Validation,
 } from "./llm/operations.ts";
@@ -57,6 +58,9 @@ export type {
   OutputRow,
   RaiseEventOptions,
   StartInstanceOptions,
+  StreamMark,
+  StreamOptions,
+  StreamPiece,
   WaitingFor,
 } from "./instance-handle.ts";
 export type { PromptRecording } from "./llm/prompt-recording.ts";

@@ -82,7 +82,46 @@ export interface InstanceStatusReport extends InstanceState {
 export interface OutputRow {
   readonly offset: number;
   readonly at: number;
+  /** What the code emitted; in the stream of a model call, what the model said, or `""`. */
   readonly data: Payload;
+  /** Set on what comes from the stream of a model call. */
+  readonly stream?: StreamMark;
+}
+
+/**
+ * Which model call a row belongs to, and what it means.
+ *
+ * - `delta`: the model said a little more.
+ * - `superseded`: what came before of this call does not count, because its attempt failed or its worker died. The text
+ *   begins anew.
+ * - `end`: the model has said all of it. Should its worker die before it could record the answer, `superseded` follows.
+ */
+export interface StreamMark {
+  readonly kind: "delta" | "superseded" | "end";
+  readonly execution: number;
+  /** The `LlmRequested` that asked. */
+  readonly eventId: number;
+  readonly attempt: number;
+  /** What the call named it in `stream`. Absent with `stream: true`. */
+  readonly channel?: string;
+}
+
+/** A row of the stream of a model call: what it means, and what the model said. Go on from `offset`. */
+export interface StreamPiece extends StreamMark {
+  readonly offset: number;
+  readonly at: number;
+  /** Empty unless it is a `delta`. */
+  readonly text: string;
+}
+
+/** Which streams of model calls to read, and from where. */
+export interface StreamOptions {
+  /** @default every call of the instance */
+  readonly channel?: string;
+  /** The offset of the last row that was read. @default the beginning */
+  readonly from?: number;
+  /** Ends the reading. */
+  readonly signal?: AbortSignal;
 }
 
 /** Options of an event sent to an instance. */
@@ -124,6 +163,20 @@ export interface InstanceHandle<Output = unknown> {
 
   /** Its output stream from after `from` on, live, across executions, until it has ended. */
   outputs(options?: { readonly from?: number; readonly signal?: AbortSignal }): AsyncIterableIterator<OutputRow>;
+
+  /**
+   * What models say to it while they speak, of calls with the option `stream`, until the instance has ended. Whoever comes
+   * back with the offset that was read last misses nothing and reads nothing twice.
+   *
+   * @example
+   * ```ts
+   * for await (const { kind, text } of handle.stream()) {
+   *   if (kind === "superseded") process.stdout.write("\n(again)\n");
+   *   process.stdout.write(text);
+   * }
+   * ```
+   */
+  stream(options?: StreamOptions): AsyncIterableIterator<StreamPiece>;
 
   /** Its standing now and after each change, until it has ended. Changes in quick succession may come as one. */
   changes(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<InstanceState>;

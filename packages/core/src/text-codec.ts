@@ -96,6 +96,7 @@ const envelope: ReadonlySet<string> = new Set([
   "active",
   "key",
   "parentClosePolicy",
+  "stream",
 ]);
 
 type Json = { [key: string]: unknown };

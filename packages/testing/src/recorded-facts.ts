@@ -7,6 +7,7 @@
  *   - event ids, in whatever names them, and the order of facts: activities that run side by side may end in another
  *     order, and then the code asks for what follows in another order;
  *   - of model calls that share answers, what each used: a crash, or who came first, makes another of them the one that pays;
+ *   - what models said while they spoke: it begins again after a crash, and comes to the answer that is compared;
  *   - ids that the engine made of the parent's: they count children in the order of their start.
  * All else must be the same, as often: names, inputs, results, failures, questions to models and their answers, children,
  * events, state, outputs, and how each instance ended.
@@ -48,7 +49,8 @@ async function readInstance(client: Client, state: InstanceState): Promise<Recor
     histories.push({ execution, events: await handle.history(execution) });
   }
   const outputs: Payload[] = [];
-  if (hasEnded(state)) for await (const { data } of handle.outputs()) outputs.push(data);
+  if (hasEnded(state))
+    for await (const { data, stream } of handle.outputs()) if (stream === undefined) outputs.push(data);
   return { state, histories, values: await handle.state(), outputs };
 }
 

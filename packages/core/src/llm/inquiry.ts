@@ -4,6 +4,7 @@
  *
  * What history shows to have been accepted, refused or cut stands, whatever the code of today would make of it.
  */
+import { assertName } from "../definitions.ts";
 import { durationMs } from "../duration.ts";
 import type { DurablePromise } from "../durable-promise.ts";
 import { ConfigurationError, LlmError, LlmOutputError } from "../errors.ts";
@@ -16,14 +17,14 @@ import type { Reading } from "./answers.ts";
 import { withContext } from "./context-injection.ts";
 import { cacheScopeOf } from "./cache-scope.ts";
 import type { LlmAnswer, LlmMessage, LlmRequest } from "./conversation.ts";
-import type { LlmOptions } from "./operations.ts";
+import type { LlmOptions, TextOptions } from "./operations.ts";
 import { refusal } from "./prompts.ts";
 
 /** What to ask, and what to make of the answer. */
 export interface Inquiry<Value> {
   readonly operation: string;
   readonly messages: readonly LlmMessage[];
-  readonly options: LlmOptions | undefined;
+  readonly options: TextOptions | undefined;
   /** What else belongs to the request. */
   readonly form?: Omit<LlmRequest, "messages">;
   readonly read: (answer: LlmAnswer) => Reading<Value>;
@@ -143,16 +144,18 @@ function questionOf(
 }
 
 /** The last word of a model that was refused is never a kept one: an answer that helps nobody would be given for ever. */
-function recordedOptions(operation: string, options: LlmOptions, refining: Refining | undefined): RecordedLlmOptions {
-  const { timeout, priority, cache } = options;
+function recordedOptions(operation: string, options: TextOptions, refining: Refining | undefined): RecordedLlmOptions {
+  const { timeout, priority, cache, stream = false } = options;
   if (priority !== undefined && !Number.isInteger(priority)) {
     throw new ConfigurationError(`Expected priority of ctx.${operation} to be a whole number, got ${shown(priority)}`);
   }
+  if (typeof stream !== "boolean") assertName(stream, `stream of ctx.${operation}`);
   const scope = refining?.isLast === true ? undefined : cacheScopeOf(cache, operation);
   return {
     ...(timeout !== undefined && { timeoutMs: durationMs(timeout, `timeout of ctx.${operation}`) }),
     ...(priority !== undefined && { priority }),
     ...(scope !== undefined && { cache: scope }),
+    ...(stream !== false && { stream }),
   };
 }
 

@@ -29,6 +29,7 @@ import type {
   Prompt,
   Sentiment,
   SummaryLength,
+  TextOptions,
   ValidatedOptions,
   Validation,
 } from "./operations.ts";
@@ -52,16 +53,16 @@ export class LlmCalls implements LlmOperations {
     this.#recorder = recorder;
   }
 
-  generate(prompt: Prompt, options?: LlmOptions): DurablePromise<string> {
+  generate(prompt: Prompt, options?: TextOptions): DurablePromise<string> {
     return this.#inquire({ operation: "generate", messages: messagesOf(prompt), options, read: asItIs });
   }
 
-  generateWithSystem(system: string, prompt: string, options?: LlmOptions): DurablePromise<string> {
+  generateWithSystem(system: string, prompt: string, options?: TextOptions): DurablePromise<string> {
     const messages = messagesOf({ system, prompt });
     return this.#inquire({ operation: "generateWithSystem", messages, options, read: asItIs });
   }
 
-  generateWithContext(prompt: Prompt, options?: LlmOptions): DurablePromise<string> {
+  generateWithContext(prompt: Prompt, options?: TextOptions): DurablePromise<string> {
     const told = { ...options, context: options?.context ?? {} };
     return this.#inquire({
       operation: "generateWithContext",
@@ -74,7 +75,7 @@ export class LlmCalls implements LlmOperations {
   generateStructured<Value>(
     prompt: Prompt,
     schema: Schema<Value> | JsonSchema,
-    options?: LlmOptions,
+    options?: TextOptions,
   ): DurablePromise<Value> {
     return this.#inquire(structured("generateStructured", messagesOf(prompt), schema, options));
   }
@@ -150,7 +151,7 @@ export class LlmCalls implements LlmOperations {
     return this.extract<Record<Feature, string>>(text, features, options);
   }
 
-  summarize(text: string, { maxWords }: SummaryLength, options?: LlmOptions): DurablePromise<string> {
+  summarize(text: string, { maxWords }: SummaryLength, options?: TextOptions): DurablePromise<string> {
     if (!(Number.isInteger(maxWords) && maxWords >= 1)) {
       throw new ConfigurationError(`Expected maxWords of ctx.summarize to be a whole number from 1, got ${maxWords}`);
     }
@@ -221,7 +222,7 @@ function structured<Value>(
   operation: string,
   messages: readonly LlmMessage[],
   given: Schema<Value> | JsonSchema,
-  options: LlmOptions | undefined,
+  options: TextOptions | undefined,
 ): Inquiry<Value> {
   const schema = isSchema(given) ? given : (schemaOfJson(given) as Schema<Value>);
   return {

@@ -8,6 +8,7 @@ import type { Job } from "../job.ts";
 import type { Payload } from "../payload.ts";
 import type { Clock } from "../ports.ts";
 import { AnswerCache, type AnswerCacheEnvironment, type Answered } from "./answer-cache.ts";
+import { type AnswerStream, AnswerStreams, type AnswerStreamsEnvironment } from "./answer-streams.ts";
 import type { LlmRequest } from "./conversation.ts";
 import type { ModelLines } from "./model-lines.ts";
 import type { Route } from "./model-table.ts";
@@ -20,7 +21,7 @@ import { withoutSecrets } from "./without-secrets.ts";
 const defaultTimeoutMs = 10 * 60_000;
 
 /** What the dispatcher is given. */
-export interface LlmEnvironment extends AnswerCacheEnvironment {
+export interface LlmEnvironment extends AnswerCacheEnvironment, AnswerStreamsEnvironment {
   readonly lines: ModelLines;
   /** Absent: the packaged ones, read with the first call. */
   readonly prices: Prices | undefined;
@@ -31,33 +32,42 @@ export class LlmDispatcher {
   readonly lines: ModelLines;
   readonly #clock: Clock;
   readonly #answers: AnswerCache;
+  readonly #streams: AnswerStreams;
   #prices: Promise<Prices> | undefined;
 
-  constructor({ lines, clock, prices, ...environment }: LlmEnvironment) {
+  constructor(environment: LlmEnvironment) {
+    const { lines, clock, prices } = environment;
     this.lines = lines;
     this.#clock = clock;
-    this.#answers = new AnswerCache({ clock, ...environment });
+    this.#answers = new AnswerCache(environment);
+    this.#streams = new AnswerStreams(environment);
     if (prices !== undefined) this.#prices = Promise.resolve(prices);
   }
 
   /** One call. @throws LlmError without anything that looks like a key */
   async call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
-    return this.#call(job).catch((error: unknown) => {
+    const { options = {} } = job.item.request as LlmRequested;
+    const stream = options.stream === undefined ? undefined : this.#streams.open(job, options.stream);
+    try {
+      const answered = await this.#answer(job, stream);
+      await stream?.end(answered.result.text);
+      return { kind: "LlmCompleted", source: job.item.eventId, ...answered };
+    } catch (error) {
+      await stream?.fail();
       throw withoutSecrets(error);
-    });
+    }
   }
 
-  async #call(job: Job): Promise<Omit<LlmCompleted, "attempts">> {
+  #answer(job: Job, stream: AnswerStream | undefined): Promise<Answered> {
     const { request, operation, options = {} } = job.item.request as LlmRequested;
     const { timeoutMs = defaultTimeoutMs, cache } = options;
     const { route } = job.asking?.gate ?? this.lines.nextOf(request.model);
-    const ask = () => this.#ask(job, route);
+    const ask = () => this.#ask(job, route, stream);
     const answer = cache === undefined ? ask() : this.#answers.answer(job, cache, questionOf(request, route), ask);
-    const answered = await this.#within(timeoutMs, answer, job, operation);
-    return { kind: "LlmCompleted", source: job.item.eventId, ...answered };
+    return this.#within(timeoutMs, answer, job, operation);
   }
 
-  async #ask(job: Job, route: Route): Promise<Answered> {
+  async #ask(job: Job, route: Route, stream: AnswerStream | undefined): Promise<Answered> {
     const { request, operation, label } = job.item.request as LlmRequested;
     this.#prices ??= packagedPrices().catch(() => () => undefined);
     const { answer, model, usage, finishReason } = await send(request, route, {
@@ -65,6 +75,7 @@ export class LlmDispatcher {
       idempotencyKey: job.key,
       operation,
       ...(label !== undefined && { label }),
+      ...(stream !== undefined && { onDelta: (text: string) => stream.hear(text) }),
     });
     const priced = { provider: route.provider.name, model, usage, at: this.#clock.now() };
     const costUsd = costOf(priced, await this.#prices);

@@ -58,6 +58,17 @@ export interface LlmOptions {
   readonly context?: ContextOptions;
 }
 
+/** Options of operations that answer with a text, or with what is written as one. */
+export interface TextOptions extends LlmOptions {
+  /**
+   * Hands on what the model says while it speaks, to `handle.stream()` and `handle.outputs()`; with a name, so that a
+   * reader can choose. Each question of an operation that asks again is a call of its own.
+   *
+   * @default false
+   */
+  readonly stream?: boolean | string;
+}
+
 /** Options of `ctx.ifTrue`. */
 export interface IfTrueOptions extends LlmOptions {
   /**
@@ -79,10 +90,10 @@ export interface Validation<Value> {
 }
 
 /** Options of `ctx.generateValidated`: how often it asks is said with the validation. */
-export type ValidatedOptions = Omit<LlmOptions, "maxAsks">;
+export type ValidatedOptions = Omit<TextOptions, "maxAsks">;
 
 /** Options of `ctx.chat`, which takes whatever the model says and adds nothing to the messages. */
-export type ChatOptions = Omit<LlmOptions, "maxAsks" | "context">;
+export type ChatOptions = Omit<TextOptions, "maxAsks" | "context">;
 
 /** Options of `ctx.embed`. */
 export type EmbedOptions = Pick<LlmOptions, "model" | "timeout" | "cache" | "label" | "priority">;
@@ -103,8 +114,8 @@ export type Sentiment = {
 /** The operations of `ctx` that ask a model. Their answers are recorded; a replay asks nobody. */
 export interface LlmOperations {
   /** A text. */
-  generate(prompt: Prompt, options?: LlmOptions): DurablePromise<string>;
-  generateWithSystem(system: string, prompt: string, options?: LlmOptions): DurablePromise<string>;
+  generate(prompt: Prompt, options?: TextOptions): DurablePromise<string>;
+  generateWithSystem(system: string, prompt: string, options?: TextOptions): DurablePromise<string>;
 
   /**
    * A text by a model that is told where the orchestration stands: name, version and execution, state, and what has
@@ -117,15 +128,15 @@ export interface LlmOperations {
    * });
    * ```
    */
-  generateWithContext(prompt: Prompt, options?: LlmOptions): DurablePromise<string>;
+  generateWithContext(prompt: Prompt, options?: TextOptions): DurablePromise<string>;
 
   /**
    * A value that satisfies a schema: typed by a Zod schema, `unknown` by a JSON Schema document.
    *
    * @throws LlmOutputError when the model did not manage in `maxAsks` questions.
    */
-  generateStructured<Value>(prompt: Prompt, schema: Schema<Value>, options?: LlmOptions): DurablePromise<Value>;
-  generateStructured(prompt: Prompt, schema: JsonSchema, options?: LlmOptions): DurablePromise<unknown>;
+  generateStructured<Value>(prompt: Prompt, schema: Schema<Value>, options?: TextOptions): DurablePromise<Value>;
+  generateStructured(prompt: Prompt, schema: JsonSchema, options?: TextOptions): DurablePromise<unknown>;
 
   /**
    * A text, or a value that satisfies a schema, that a function of yours has nothing against. What it has against an
@@ -175,7 +186,7 @@ export interface LlmOperations {
    * The text in at most `maxWords` words, in its own language. When the model keeps saying more, its last answer is cut
    * after the last sentence that fits, and history says so (`LlmAnswerTrimmed`).
    */
-  summarize(text: string, length: SummaryLength, options?: LlmOptions): DurablePromise<string>;
+  summarize(text: string, length: SummaryLength, options?: TextOptions): DurablePromise<string>;
 
   /**
    * The next message of a conversation, with the tools that the model wants called. Add it to the messages, and for each
