@@ -110,19 +110,22 @@ function nameOf(instanceId: string, parentId: string): string {
   return instanceId.startsWith(`${parentId}:`) ? "(child)" : instanceId;
 }
 
+/** The request that an event answers or takes back. What the code made of an answer settles nothing. */
+export function requestSettledBy(event: HistoryEvent): number | undefined {
+  if (!("source" in event) || event.kind === "LlmAnswerRefused" || event.kind === "LlmAnswerTrimmed") return undefined;
+  return event.source;
+}
+
 /** Requests of one execution that were answered more than once. */
 export function answeredTwice(recorded: readonly RecordedInstance[]): string[] {
   return recorded.flatMap(({ state, histories }) =>
     histories.flatMap(({ execution, events }) => {
       const answered = new Set<number>();
       return events.flatMap((event) => {
-        if (!("source" in event) || event.kind === "LlmAnswerRefused" || event.kind === "LlmAnswerTrimmed") return [];
-        if (!answered.has(event.source)) {
-          answered.add(event.source);
-          return [];
-        }
+        const request = requestSettledBy(event);
+        if (request === undefined || answered.size < answered.add(request).size) return [];
         return [
-          `Expected event ${event.source} of instance ${state.instanceId}, execution ${execution}, to be answered once, got ${event.kind} (event ${event.id}) as well`,
+          `Expected event ${request} of instance ${state.instanceId}, execution ${execution}, to be answered once, got ${event.kind} (event ${event.id}) as well`,
         ];
       });
     }),

@@ -14,9 +14,8 @@ interface Held {
 export class HeldWork {
   readonly #held: Held[] = [];
   readonly #running = new Map<string, number>();
-  /** How often irreversible activities were started, by idempotency key. */
+  /** How often irreversible activities were started, by idempotency key and input: ids may be used again. */
   readonly #irreversibleStarts = new Map<string, number>();
-  readonly #forgiven = new Set<string>();
 
   /** How many answers are held back. */
   get size(): number {
@@ -33,15 +32,19 @@ export class HeldWork {
     return this.#running.has(`${worker} ${key}`);
   }
 
-  /** The instances were deleted. What comes under their ids may do again what they did. */
-  forgive(instanceIds: readonly string[]): void {
-    for (const instanceId of instanceIds) this.#forgiven.add(instanceId);
+  /** How often irreversible activities were started until now. */
+  get irreversibleStarts(): ReadonlyMap<string, number> {
+    return new Map(this.#irreversibleStarts);
   }
 
-  /** Idempotency keys of irreversible activities that were started twice. */
+  /** Those that were started meanwhile may be started again. */
+  forgiveSince(before: ReadonlyMap<string, number>): void {
+    for (const call of this.#irreversibleStarts.keys()) if (!before.has(call)) this.#irreversibleStarts.delete(call);
+  }
+
+  /** Irreversible activities that were started twice. */
   get startedTwice(): string[] {
-    const twice = [...this.#irreversibleStarts].filter(([, starts]) => starts > 1).map(([key]) => key);
-    return twice.filter((key) => !this.#forgiven.has(key.split("/").slice(0, -2).join("/")));
+    return [...this.#irreversibleStarts].filter(([, starts]) => starts > 1).map(([call]) => call);
   }
 
   /** Lets an answer go, modulo their number. Answers whether there was one. */
@@ -63,7 +66,8 @@ export class HeldWork {
       run: (ctx, input) => {
         const { idempotencyKey: key, signal } = ctx;
         if (definition.options.effect === "irreversible") {
-          this.#irreversibleStarts.set(key, (this.#irreversibleStarts.get(key) ?? 0) + 1);
+          const call = `${key} ${JSON.stringify(input)}`;
+          this.#irreversibleStarts.set(call, (this.#irreversibleStarts.get(call) ?? 0) + 1);
         }
         return this.#hold(worker, key, signal, async () => definition.run(ctx, input));
       },

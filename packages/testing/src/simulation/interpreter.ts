@@ -220,6 +220,8 @@ function ask({ ctx, input }: Run, { ask: kind, value, refusals }: Extract<Operat
       return ctx.classify(prompt, ["even", "odd"], options);
     case "generateStructured":
       return ctx.generateStructured(prompt, structure, options) as Cancellable;
+    case "summarize":
+      return ctx.summarize(prompt, { maxWords: 5 }, options);
     case "generate":
     case "unanswered":
       return ctx.generate(`${prompt}${"…".repeat(value % 5 === 0 ? 600 : 0)}`, options);
@@ -348,6 +350,8 @@ function said({ messages }: LlmRequest): string {
   const even = Number(value) % 2 === 0;
   if (refused < Number(refusals) && kind !== "generate") return "I would rather talk about the weather";
   switch (kind as Question) {
+    case "summarize":
+      return `${value}, in short.`;
     case "ifTrue":
       return String(even);
     case "classify":

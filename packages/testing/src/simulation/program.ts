@@ -67,4 +67,4 @@ export type Operation =
 export type ActivityKind = "echo" | "flaky" | "beats" | "fails" | "once";
 
 /** An operation of the model. `"unanswered"` is a call that the model refuses for good. */
-export type Question = "ifTrue" | "classify" | "generate" | "generateStructured" | "unanswered";
+export type Question = "ifTrue" | "classify" | "generate" | "generateStructured" | "summarize" | "unanswered";

@@ -52,8 +52,8 @@ function step(tie: Tie, races: boolean): fc.Arbitrary<Step> {
   const plain = fc.constantFrom("status", "state", "forget", "emit", "log", "patched");
   const note = races ? fc.oneof(plain, fc.constantFrom("uuid", "random", "now")) : plain;
   const always = [
+    often(8, fc.record({ do: fc.constant("await"), op: tie("operation") })), // first, as the deepest do only this
     often(2, fc.record({ do: fc.constant("note"), note, value })),
-    often(8, fc.record({ do: fc.constant("await"), op: tie("operation") })),
     often(3, fc.record({ do: fc.constant("fork"), op: tie("operation") })),
     often(2, fc.record({ do: fc.constant("join"), at })),
     often(
@@ -109,7 +109,7 @@ function durable(races: boolean): fc.Arbitrary<Operation> {
   };
   const routed = { ...call, session: fc.constantFrom("a", "b"), tag: fc.constantFrom("left", "right") };
   const limited = { ...routed, totalTimeoutMs: fc.constantFrom(500, 20_000) };
-  const ask = fc.constantFrom("ifTrue", "classify", "generate", "generateStructured", "unanswered");
+  const ask = fc.constantFrom("ifTrue", "classify", "generate", "generateStructured", "summarize", "unanswered");
   const always = [
     often(2, fc.record(call)),
     often(1, fc.record(routed, { requiredKeys: ["op", "name", "value"] })),

@@ -43,8 +43,11 @@ export type WorkerMove =
 export type OutsideMove =
   | { readonly move: "event"; readonly target: number; readonly name: string; readonly key?: string }
   | { readonly move: "cancel" | "terminate" | "retry"; readonly target: number }
-  /** A fork of the instance begins at a delivery of its current execution, modulo their number. */
-  | { readonly move: "fork"; readonly target: number; readonly delivery: number }
+  /**
+   * A fork of the instance begins at a delivery of its current execution, modulo their number. `exchanged`: what is
+   * delivered there is another result, where one can be exchanged.
+   */
+  | { readonly move: "fork"; readonly target: number; readonly delivery: number; readonly exchanged: boolean }
   /** Deletes the instance and starts another one with its id. */
   | { readonly move: "recreate" }
   /** Exports the instance, deletes it, and imports it again. */
@@ -53,20 +56,17 @@ export type OutsideMove =
 /** More losses of a worker than this between two commits would block an instance. */
 const mostLosses = 4;
 
-/** Schedules, with what clients do or without. */
-export function schedules({ outside }: { readonly outside: boolean }): fc.Arbitrary<Schedule> {
+const losses: ReadonlySet<Move["move"]> = new Set(["crash", "bury", "restart", "carry"]);
+
+/** Schedules of such moves. */
+export function schedules<Of extends Move>(move: fc.Arbitrary<Of>): fc.Arbitrary<Schedule & { moves: readonly Of[] }> {
   return fc
-    .record({
-      seed: fc.nat({ max: 0xffff }),
-      moves: fc.array(outside ? fc.oneof(...often(workerMove()), ...often(outsideMove())) : workerMove(), {
-        maxLength: 40,
-        size: "max",
-      }),
-    })
+    .record({ seed: fc.nat({ max: 0xffff }), moves: fc.array(move, { maxLength: 40, size: "max" }) })
     .map(({ seed, moves }) => ({ seed, moves: withoutTooManyLosses(moves) }));
 }
 
-function workerMove(): fc.Arbitrary<Move> {
+/** What happens to workers only. */
+export function workerMoves(): fc.Arbitrary<WorkerMove & Move> {
   const worker = fc.nat({ max: 1 });
   const hops = fc.oneof(fc.nat({ max: 3 }), fc.constantFrom(6, 12, 25));
   const answer = fc.record({ move: fc.constant("answer"), pick: fc.nat({ max: 7 }), hops });
@@ -93,7 +93,18 @@ function workerMove(): fc.Arbitrary<Move> {
   );
 }
 
-function outsideMove(): fc.Arbitrary<Move> {
+/** What clients may do without making a difference to what an instance comes to, besides what happens to workers. */
+export function harmlessMoves(): fc.Arbitrary<Move> {
+  const carry = fc.record({ move: fc.constant("carry"), hops: fc.nat({ max: 6 }) });
+  return fc.oneof({ weight: 19, arbitrary: workerMoves() }, { weight: 1, arbitrary: carry });
+}
+
+/** Whatever can happen. */
+export function allMoves(): fc.Arbitrary<Move> {
+  return fc.oneof(workerMoves(), outsideMoves());
+}
+
+function outsideMoves(): fc.Arbitrary<Move> {
   const target = fc.nat({ max: 7 });
   const hops = fc.nat({ max: 6 });
   const event = { move: fc.constant("event"), target, name: fc.constantFrom("apple", "pear"), hops };
@@ -103,18 +114,21 @@ function outsideMove(): fc.Arbitrary<Move> {
     { weight: 2, arbitrary: fc.record({ move: fc.constant("cancel"), target, hops }) },
     { weight: 1, arbitrary: fc.record({ move: fc.constant("terminate"), target, hops }) },
     { weight: 1, arbitrary: fc.record({ move: fc.constant("retry"), target, hops }) },
-    { weight: 1, arbitrary: fc.record({ move: fc.constant("fork"), target, delivery: fc.nat({ max: 7 }), hops }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        move: fc.constant("fork"),
+        target,
+        delivery: fc.nat({ max: 7 }),
+        exchanged: fc.boolean(),
+        hops,
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ move: fc.constantFrom("recreate", "carry"), hops }) },
   );
 }
 
-function often(arbitrary: fc.Arbitrary<Move>): fc.WeightedArbitrary<Move>[] {
-  return [{ weight: 1, arbitrary }];
-}
-
-function withoutTooManyLosses(moves: readonly Move[]): Move[] {
-  let losses = 0;
-  return moves.filter(
-    ({ move }) => (move !== "crash" && move !== "bury" && move !== "restart") || ++losses <= mostLosses,
-  );
+function withoutTooManyLosses<Of extends Move>(moves: readonly Of[]): Of[] {
+  let count = 0;
+  return moves.filter(({ move }) => !losses.has(move) || ++count <= mostLosses);
 }

@@ -2,14 +2,22 @@
  * Random programs under random schedules: what one run is, and what must be true of it.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type HistoryEvent, isDelivery, isStetError, type StorageProvider } from "@stet/core";
+import {
+  type ForkOptions,
+  type HistoryEvent,
+  isDelivery,
+  isStetError,
+  type OrchestrationStarted,
+  type StorageProvider,
+} from "@stet/core";
 import fc from "fast-check";
 import { interpreter, type Errand, type ProgramInput } from "./interpreter.ts";
 import type { Program } from "./program.ts";
 import { programs } from "./programs.ts";
-import { type Move, type OutsideMove, type Schedule, schedules } from "./schedule.ts";
+import { allMoves, harmlessMoves, type Move, type OutsideMove, type Schedule, schedules } from "./schedule.ts";
 import { type SearchOptions, type SimulationReport, search } from "./search.ts";
-import { assertNothingLost, assertSound, broken, type Outcome, outcomeOf, type Recording } from "./soundness.ts";
+import type { RecordedInstance } from "../recorded-facts.ts";
+import { assertNothingLost, assertSound, broken, type Outcome, outcomeOf } from "./soundness.ts";
 import type { Stores } from "./stores.ts";
 import { type Inhabitants, World } from "./world.ts";
 
@@ -43,7 +51,11 @@ export interface ProgramSimulationOptions extends SearchOptions {
 export async function simulatePrograms(options: ProgramSimulationOptions): Promise<SimulationReport> {
   const { scenarios = [] } = options;
   const of = (races: boolean) =>
-    fc.record({ program: programs({ races }), races: fc.constant(races), schedule: schedules({ outside: races }) });
+    fc.record({
+      program: programs({ races }),
+      races: fc.constant(races),
+      schedule: schedules(races ? allMoves() : harmlessMoves()),
+    });
   return search<Scenario>(fc.oneof(of(true), of(false)), play, options, scenarios);
 }
 
@@ -77,9 +89,9 @@ async function run({ program, races, schedule }: Scenario, store: StorageProvide
       await world.pass(move.hops);
     }
     await world.comeToEnd();
-    for (const recording of await assertSound(world, inhabitants.orchestrations)) {
-      assertFitting(recording);
-      clients.assertDelivered(recording);
+    for (const recorded of await assertSound(world, inhabitants.orchestrations)) {
+      assertFitting(recorded);
+      clients.assertDelivered(recorded);
     }
     return await outcomeOf(world, rootId);
   } finally {
@@ -126,25 +138,34 @@ class Clients {
       case "terminate":
         return client.instance(instanceId).terminate("a client says so");
       case "fork":
-        return this.#fork(instanceId, move.delivery);
+        return this.#fork(instanceId, move);
       case "retry":
         this.#retried.add(instanceId);
         return ignoring("instance_running", client.retry(instanceId));
     }
   }
 
-  async #fork(instanceId: string, delivery: number): Promise<void> {
+  async #fork(instanceId: string, { delivery, exchanged }: Extract<OutsideMove, { move: "fork" }>): Promise<void> {
     const { client } = this.#world;
-    const deliveries = (await client.instance(instanceId).history()).filter(isDelivery);
+    const history = await client.instance(instanceId).history();
+    const deliveries = history.filter(isDelivery);
     if (deliveries.length === 0) return;
     const { id: atEvent } = deliveries[delivery % deliveries.length] as HistoryEvent;
-    const fork = await client.fork(instanceId, { atEvent, newInstanceId: `fork-${++this.#forks}` });
-    this.#accepted.set(fork.instanceId, (await fork.history()).flatMap(sentBy));
+    const replaceResult = exchanged ? anotherResult(history, atEvent) : undefined;
+    const options = { atEvent, newInstanceId: `fork-${++this.#forks}`, ...(replaceResult && { replaceResult }) };
+    const fork = await client.fork(instanceId, options);
+    const shared = (await fork.history()).slice(0, atEvent);
+    const exchangedAt = replaceResult === undefined ? -1 : atEvent - 1;
+    const differing = shared.findIndex(
+      (event, i) => i > 0 && i !== exchangedAt && !isDeepStrictEqual(event, history[i]),
+    );
+    if (differing >= 0) broken(`event ${differing + 1} of ${fork.instanceId} to be its origin's`, "another");
+    this.#accepted.set(fork.instanceId, shared.flatMap(sentBy));
   }
 
   /** What an instance received from clients is what they sent, in order, as far as it lived to receive it. */
-  assertDelivered({ state: { instanceId }, histories }: Recording): void {
-    const received = histories.flat().flatMap(sentBy);
+  assertDelivered({ state: { instanceId }, histories }: RecordedInstance): void {
+    const received = histories.flatMap(({ events }) => events.flatMap(sentBy));
     const accepted = this.#accepted.get(instanceId) ?? [];
     const possible = this.#retried.has(instanceId) ? accepted.filter((id) => received.includes(id)) : accepted;
     if (!isDeepStrictEqual(received, possible.slice(0, received.length))) {
@@ -168,7 +189,10 @@ class Clients {
   }
 
   async #recreate(): Promise<void> {
-    for (const instanceId of await this.#deleteAll()) {
+    const { client } = this.#world;
+    const tree = await client.tree(rootId);
+    await client.delete(rootId, { force: true });
+    for (const { instanceId } of tree) {
       this.#accepted.delete(instanceId);
       for (const keyed of this.#keys) if (keyed.startsWith(`${instanceId} `)) this.#keys.delete(keyed);
     }
@@ -176,19 +200,34 @@ class Clients {
     await this.start();
   }
 
+  /** What starts between export and deletion starts again: nobody can tell. */
   async #carry(): Promise<void> {
-    const capsule = await this.#world.client.export(rootId);
-    await this.#deleteAll();
-    await this.#world.client.import(JSON.stringify(capsule));
-  }
-
-  /** Deletes the tree, and answers who was in it. */
-  async #deleteAll(): Promise<string[]> {
     const { client, work } = this.#world;
-    const tree = (await client.tree(rootId)).map(({ instanceId }) => instanceId);
+    const capsule = await client.export(rootId);
+    const started = work.irreversibleStarts;
     await client.delete(rootId, { force: true });
-    work.forgive(tree);
-    return tree;
+    work.forgiveSince(started);
+    await client.import(JSON.stringify(capsule));
+  }
+}
+
+/** Another result for a delivery, if it is one whose result can be exchanged. */
+function anotherResult(history: readonly HistoryEvent[], eventId: number): ForkOptions["replaceResult"] {
+  const event = history[eventId - 1] as HistoryEvent;
+  const request = "source" in event ? history[event.source - 1] : undefined;
+  if (event.kind === "ActivityCompleted" || event.kind === "ActivityFailed") return { eventId, result: { value: -1 } };
+  if (event.kind === "SubOrchestrationCompleted" || event.kind === "EventReceived") return { eventId, result: -1 };
+  if (event.kind !== "LlmCompleted" || request?.kind !== "LlmRequested") return undefined;
+  const said = event.result.text;
+  switch (request.operation) {
+    case "ifTrue":
+      return { eventId, result: said !== "true" };
+    case "classify":
+      return { eventId, result: said === "odd" ? "even" : "odd" };
+    case "generateStructured":
+      return { eventId, result: { life: -1, value: -1 } };
+    default:
+      return { eventId, result: "exchanged" };
   }
 }
 
@@ -200,10 +239,12 @@ function sentBy(event: HistoryEvent): number[] {
 }
 
 /** Each answer is the answer to its question, in the same life of the instance. */
-function assertFitting({ state: { instanceId }, histories }: Recording): void {
-  const life = (histories.at(-1)?.[0] as { input?: ProgramInput } | undefined)?.input?.life;
-  for (const history of histories) {
+function assertFitting({ state: { instanceId }, histories }: RecordedInstance): void {
+  const life = (histories.at(-1)?.events[0] as { input?: ProgramInput } | undefined)?.input?.life;
+  for (const { events: history } of histories) {
+    const exchanged = (history[0] as OrchestrationStarted | undefined)?.forkedFrom?.replaced ?? [];
     for (const event of history) {
+      if (exchanged.includes(event.id)) continue;
       const request = "source" in event ? history[event.source - 1] : undefined;
       const where = `event ${event.id} of instance ${instanceId}`;
       if (event.kind === "ActivityCompleted" && request?.kind === "ActivityScheduled") {

@@ -164,8 +164,12 @@ export class World {
     return this.#all.some(({ line }) => !line.isCut && line.inFlight > 0) || this.#workers.some(this.#isWorking);
   }
 
+  /** One whose store is in trouble waits for time to pass, whatever it works at. */
   readonly #isWorking = (worker: Worker | undefined): boolean =>
-    worker !== undefined && !worker.line.isCut && worker.runtime.stats().runningWork > this.work.heldBy(worker.number);
+    worker !== undefined &&
+    !worker.line.isCut &&
+    !worker.line.isInTrouble &&
+    worker.runtime.stats().runningWork > this.work.heldBy(worker.number);
 
   /** Instances that have not ended. */
   async running(): Promise<InstanceState[]> {
@@ -265,7 +269,7 @@ export class World {
   // Time and answers
 
   get #mayTimePass(): boolean {
-    return this.#options.timePassesDuringWork || this.work.size === 0;
+    return this.#options.timePassesDuringWork || (this.work.size === 0 && !this.#workers.some(this.#isWorking));
   }
 
   #skipToTimer(): boolean {
