@@ -540,3 +540,38 @@ test("a late cancellation stops no work of an instance made anew under the same 
 
   assert.equal(await second.result(), "second");
 });
+
+test("evictCache() takes nothing from a turn that is being committed: its activities are not started again", async (t) => {
+  const { store, hire, until, pass } = await crew(t);
+  const answered = gate();
+  const committed = gate();
+  let starts = 0;
+  let isCommitting = false;
+  const work = activity("work", async () => {
+    starts++;
+    await answered.opened;
+  });
+  const calls = orchestration("calls", async (ctx) => ctx.activity(work));
+  const code = { orchestrations: [calls], activities: [work] };
+  const slow = intercepted(store, "commitTurns", async (call, [, commits]) => {
+    if ((commits as readonly TurnCommit[]).some(({ expectedEventId }) => expectedEventId > 0)) {
+      isCommitting = true;
+      await committed.opened;
+    }
+    return call();
+  });
+  const ada = await hire({ ...code, storage: slow });
+  const run = await ada.startOrchestration(calls);
+  await until(() => starts === 1);
+  await hire(code);
+
+  answered.open();
+  await until(() => isCommitting);
+  const evicting = ada.evictCache();
+  await pass(2);
+  committed.open();
+  await evicting;
+
+  await until(async () => (await run.status()).status === "completed");
+  assert.equal(starts, 1);
+});

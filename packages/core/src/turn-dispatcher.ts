@@ -140,6 +140,7 @@ export class TurnDispatcher {
 
   /** Gives executions without work here back to the store, as eviction would. */
   async evictIdle(): Promise<void> {
+    await this.#pumping; // what is being committed has nothing running and is not idle
     await this.#evict(0);
   }
 
