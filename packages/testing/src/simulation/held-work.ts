@@ -12,6 +12,11 @@ interface Held {
 
 /** See the head of the file. */
 export class HeldWork {
+  /** Set once a worker or its store was disturbed: from then on activities may be started again without having failed. */
+  isDisturbed = false;
+  /** Activities that were started again although nothing was wrong. */
+  readonly startedNeedlessly: string[] = [];
+  readonly #failures = new Map<string, number>();
   readonly #held: Held[] = [];
   readonly #running = new Map<string, number>();
   /** How often irreversible activities were started, by idempotency key and input: ids may be used again. */
@@ -64,12 +69,22 @@ export class HeldWork {
     return {
       ...definition,
       run: (ctx, input) => {
-        const { idempotencyKey: key, signal } = ctx;
+        const { idempotencyKey: key, signal, attempt } = ctx;
+        if (!this.isDisturbed && attempt > 1 + (this.#failures.get(key) ?? 0)) {
+          this.startedNeedlessly.push(`${key} attempt ${attempt}`);
+        }
         if (definition.options.effect === "irreversible") {
           const call = `${key} ${JSON.stringify(input)}`;
           this.#irreversibleStarts.set(call, (this.#irreversibleStarts.get(call) ?? 0) + 1);
         }
-        return this.#hold(worker, key, signal, async () => definition.run(ctx, input));
+        return this.#hold(worker, key, signal, async () => {
+          try {
+            return await definition.run(ctx, input);
+          } catch (error) {
+            this.#failures.set(key, attempt);
+            throw error;
+          }
+        });
       },
     };
   }

@@ -36,7 +36,8 @@ export interface SimulationOptions extends SearchOptions {
  * It checks that
  * - the instance ends as it does undisturbed, or `check` accepts how;
  * - every history replays, and a single live execution that is never interrupted brings forth the same events;
- * - each request is answered once, no timer fires early, and no irreversible activity starts twice;
+ * - each request is answered once, no timer fires early, no irreversible activity starts twice, and no other one starts
+ *   again as long as nothing happened but evictions;
  * - state, status and output stream are what the histories say, and neither messages nor work are left over;
  * - whenever the workers rest, each open request is run by one of them or waits in the store.
  *

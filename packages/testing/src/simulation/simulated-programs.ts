@@ -126,6 +126,7 @@ class Clients {
 
   async play(move: OutsideMove): Promise<void> {
     const { client } = this.#world;
+    if (move.move === "recreate" || move.move === "carry") this.#world.work.isDisturbed = true;
     if (move.move === "recreate") return this.#recreate();
     if (move.move === "carry") return this.#carry();
     const { instances } = await client.list({ limit: 1000 });

@@ -50,6 +50,7 @@ export async function assertSound(
   }
   for (const problem of answeredTwice(all)) throw new Error(problem);
   same("the irreversible activities that were started twice", [], world.work.startedTwice);
+  same("the activities that were started again for no reason", [], world.work.startedNeedlessly);
   await assertNothingLeft(world);
   return all;
 }

@@ -58,6 +58,8 @@ const mostSteps = 2_000;
 /** Heartbeats without anything else happening: longer than it takes to notice a death, or an idle session. */
 const mostBeats = 200;
 
+const disturbing: ReadonlySet<WorkerMove["move"]> = new Set(["crash", "restart", "bury", "trouble"]);
+
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** See the head of the file. */
@@ -98,6 +100,7 @@ export class World {
   }
 
   async play(move: WorkerMove): Promise<void> {
+    if (disturbing.has(move.move)) this.work.isDisturbed = true;
     switch (move.move) {
       case "answer":
         this.work.release(move.pick);
