@@ -100,7 +100,7 @@ test("a chain of models with limits moves on in the store, with the capacity of 
   assert.equal(env.clock.now(), startedAt);
   const two = await env.startOrchestration(ask, "?");
   assert.equal(await env.result(two), "second says so");
-  assert.equal(env.clock.now() - startedAt, 60_050);
+  assert.equal(env.clock.now() - startedAt, 60_100);
   assert.deepEqual([first.calls.length, second.calls.length], [2, 2]);
 });
 

@@ -29,7 +29,7 @@ const names: NamesOf<ModelLimits> = {
 };
 
 /** A call reaches the model a little after its capacity was taken, so a window is taken for so much longer. */
-const leewayMs = 50;
+const leewayMs = 100;
 
 const secondMs = 1_000 + leewayMs;
 const minuteMs = 60_000 + leewayMs;
