@@ -22,13 +22,14 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
       "errors.ts",
       "duration.ts",
       "options.ts",
+      "budget.ts",
       "schema.ts",
       "llm/conversation.ts",
       "llm/usage.ts",
       "llm/provider-kit/secrets.ts",
     ],
   ],
-  ["seams", ["storage.ts", "storage-admin.ts", "ports.ts", "llm/provider.ts"]],
+  ["seams", ["storage.ts", "storage-admin.ts", "storage-budgets.ts", "storage-work.ts", "ports.ts", "llm/provider.ts"]],
   [
     "authoring",
     [

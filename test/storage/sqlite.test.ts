@@ -473,7 +473,7 @@ test("no statement reads from end to end what grows with instances", async (t) =
  * are few.
  */
 const allowedScans =
-  /^SCAN (named|wanted|json_each|chain|tree|workers|sessions|models|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
+  /^SCAN (named|wanted|json_each|chain|tree|above|workers|sessions|models|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
 
 test("answers that have expired leave the file, a few with each that is saved", async (t) => {
   const path = newPath(t);

@@ -2,7 +2,7 @@
  * Instances that cannot go on: blocked with the reason, so that other code or `client.resume()` can try again, and ended
  * without their code where that was asked for.
  */
-import { type StetError, toFailure } from "./errors.ts";
+import { isStetError, type StetError, toFailure } from "./errors.ts";
 import type { OrchestrationFailed, OrchestrationTerminated } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { ExecutionLoader } from "./execution-loader.ts";
@@ -11,7 +11,7 @@ import type { Clock, Logger } from "./ports.ts";
 import type { ClaimedTurn, StorageProvider, TurnCommit, WorkerKey } from "./storage.ts";
 import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed } from "./turn.ts";
-import { blockOf, commitOf, type Position } from "./turn-commit.ts";
+import { commitOf, haltOf, type Position } from "./turn-commit.ts";
 
 /** What blocking needs. */
 export interface BlockingEnvironment {
@@ -35,9 +35,22 @@ export class BlockedInstances {
     this.#loader = loader;
   }
 
-  /** The commit that blocks an instance in the place of its turn. */
-  commitOf(position: Position, rootId: string, reason: unknown, at: number): TurnCommit {
-    return blockOf(position, this.#textOf(reason, rootId), this.#environment.buildId, at);
+  /**
+   * The commit that blocks an instance in the place of its turn, or suspends it when it is out of budget.
+   *
+   * @param consumed - The messages that led there: the refusals, when it is suspended.
+   */
+  commitOf(
+    position: Position,
+    rootId: string,
+    reason: unknown,
+    at: number,
+    consumed: TurnCommit["consumed"] = [],
+  ): TurnCommit {
+    const error = this.#textOf(reason, rootId);
+    if (isStetError(reason, "budget_exceeded"))
+      return haltOf(position, { suspended: { error, refusals: consumed } }, at);
+    return haltOf(position, { blocked: { error, buildId: this.#environment.buildId } }, at);
   }
 
   /** Blocks an instance that was claimed and cannot be brought to life. */
@@ -66,6 +79,13 @@ export class BlockedInstances {
 
   /** Tells people. */
   report(instanceId: string, reason: unknown): void {
+    if (isStetError(reason, "budget_exceeded")) {
+      this.#environment.logger.warn("An instance is suspended until client.topUp() lets it go on", {
+        instanceId,
+        error: reason.message,
+      });
+      return;
+    }
     this.#environment.logger.error("An instance is blocked until other code or client.resume() tries again", {
       instanceId,
       error: toFailure(reason).message,

@@ -71,6 +71,7 @@ const number = z.int().positive();
 const text = z.string();
 const message = { body: text, at: count };
 const labels = z.record(text, text);
+const amounts = { tokens: count, nanoUsd: count, calls: count };
 
 const executionSchema = z.strictObject({
   execution: number,
@@ -124,6 +125,14 @@ const instanceSchema = z.strictObject({
   ),
   state: z.array(z.strictObject({ key: text, value: text })),
   outputs: z.array(z.strictObject(message)),
+  budget: z
+    .strictObject({
+      limits: z.strictObject({ ...amounts, timeMs: count }).partial(),
+      spent: z.strictObject(amounts),
+      openedAt: count,
+    })
+    .optional(),
+  bookings: z.array(z.strictObject({ eventId: number, ...amounts })).optional(),
 });
 
 const capsuleSchema = z.strictObject({
@@ -172,13 +181,13 @@ function assertInstance(instance: StoredInstance, path: string): void {
   if (hasBegun === (status === "pending")) {
     throw wrong(`${path}.status`, hasBegun ? "one of an instance that has begun" : "pending", shown(status));
   }
-  const lists = ["messages", "timers", "work", "waits"] as const;
-  const left = lists.find((list) => status !== "pending" && status !== "running" && instance[list].length > 0);
+  const lists = ["messages", "timers", "work", "waits", "bookings"] as const;
+  const left = lists.find((list) => status !== "pending" && status !== "running" && (instance[list] ?? []).length > 0);
   if (left !== undefined)
-    throw wrong(`${path}.${left}`, "empty, as the instance has ended", `${instance[left].length}`);
-  for (const list of ["timers", "work", "waits"] as const) {
+    throw wrong(`${path}.${left}`, "empty, as the instance has ended", `${instance[left]?.length}`);
+  for (const list of ["timers", "work", "waits", "bookings"] as const) {
     assertDistinct(
-      instance[list].map(({ eventId }) => eventId),
+      (instance[list] ?? []).map(({ eventId }) => eventId),
       `${path}.${list}`,
       "eventId",
     );

@@ -3,6 +3,8 @@
  * themselves need nothing else; a runtime has one too.
  */
 import { randomUUID } from "node:crypto";
+import { assertBudget, type Budget } from "./budget.ts";
+import { type BudgetReport, reportOf, toppedUp } from "./budget-report.ts";
 import { type Capsule, capsuleOf, treeOf } from "./capsule.ts";
 import type { AnyOrchestration, Orchestration, OrchestrationClient } from "./context.ts";
 import {
@@ -253,7 +255,41 @@ export class Client implements OrchestrationClient {
     return summaryOf(rows);
   }
 
-  /** Lets a blocked instance be tried again, by any worker. Answers whether it was blocked. */
+  /**
+   * The instance's own budget as it stands, over the instance and all that it started. `undefined` when it has none: then
+   * its calls draw on those of the instances that it was started by, if they have one.
+   *
+   * @throws InstanceError (`instance_not_found`)
+   */
+  async budget(instanceId: string): Promise<BudgetReport | undefined> {
+    const { admin } = this.#storage;
+    const record = await admin.readBudget(instanceId);
+    if (record !== undefined) return reportOf(record, this.#means.clock.now());
+    if ((await admin.getInstances([instanceId])).length === 0) throw unknown(instanceId);
+    return undefined;
+  }
+
+  /**
+   * Adds to the limits of an instance's own budget, and lets it and all below it that are suspended go on: what was
+   * refused is asked. Each call adds, also when it is repeated because its answer was lost: look at
+   * {@link Client.budget} before.
+   *
+   * @example
+   * ```ts
+   * await client.topUp("ticket-T-17", { usd: 5 });
+   * ```
+   * @throws ConfigurationError when the instance has no budget, or one that does not limit what is added.
+   * @throws InstanceError (`instance_not_found`)
+   */
+  async topUp(instanceId: string, amounts: Budget): Promise<void> {
+    assertBudget(amounts, `client.topUp of instance ${instanceId}`);
+    if ((await toppedUp(instanceId, amounts, this.#storage.admin)) === "unknown") throw unknown(instanceId);
+  }
+
+  /**
+   * Lets a blocked instance be tried again, by any worker. Answers whether it was blocked. One that is suspended asks for
+   * what it was refused again, and is suspended again where there is still no room.
+   */
   async resume(instanceId: string): Promise<boolean> {
     const [record] = await this.#storage.admin.getInstances([instanceId]);
     if (record === undefined) throw unknown(instanceId);
@@ -275,7 +311,7 @@ export class Client implements OrchestrationClient {
     const usage = record === undefined ? [] : await usageOf(record, admin);
     const state = Object.entries(await handle.state()).map(([key, value]) => ({ key, value }));
     const [first] = await handle.history();
-    const { input, labels } = (first ?? {}) as Partial<OrchestrationStarted>;
+    const { input, labels, budget } = (first ?? {}) as Partial<OrchestrationStarted>;
     const carried = {
       ...(state.length > 0 && { state }),
       ...(customStatus !== undefined && { status: customStatus }),
@@ -287,6 +323,7 @@ export class Client implements OrchestrationClient {
       ...(labels !== undefined && { labels }),
       ...(Object.keys(carried).length > 0 && { carried }),
       ...(usage.length > 0 && { usage }),
+      ...(budget !== undefined && { budget }),
     };
     const outcome = await admin.restart({
       instanceId,
@@ -395,10 +432,11 @@ export class Client implements OrchestrationClient {
     assertName(name, "orchestration");
     assertOptions(options, startOptions, `the start of orchestration ${name}`);
     assertChoice(options.ifExists, ["fail", "attach"], `ifExists of the start of orchestration ${name}`);
-    const { version, labels, instanceId = randomUUID() } = options;
+    const { version, labels, budget, instanceId = randomUUID() } = options;
     assertInstanceId(instanceId);
     if (version !== undefined) assertVersion(version, `orchestration ${name}`);
     if (labels !== undefined) assertLabels(labels);
+    if (budget !== undefined) assertBudget(budget, `the budget of orchestration ${name}`);
     if (typeof callee !== "string" && callee.options.input !== undefined) {
       assertValid(callee.options.input, input, `the input of orchestration ${name}`);
     }
@@ -407,7 +445,13 @@ export class Client implements OrchestrationClient {
       ...(version !== undefined && { version }),
       ...(labels !== undefined && { labels: { ...labels } }),
     };
-    const start: StartMessage = { kind: "Start", name, ...routing, ...(payload !== undefined && { input: payload }) };
+    const start: StartMessage = {
+      kind: "Start",
+      name,
+      ...routing,
+      ...(payload !== undefined && { input: payload }),
+      ...(budget !== undefined && { budget: { limits: { ...budget } } }),
+    };
     const { codec, clock } = this.#means;
     return { instanceId, name, ...routing, body: codec.encode(start, instanceId), at: clock.now() };
   }
@@ -416,7 +460,13 @@ export class Client implements OrchestrationClient {
 /** A worker whose heartbeat is older than this is dead. */
 export const deadAfterMs = 10_000;
 
-const startOptions: NamesOf<StartInstanceOptions> = { instanceId: true, version: true, labels: true, ifExists: true };
+const startOptions: NamesOf<StartInstanceOptions> = {
+  instanceId: true,
+  version: true,
+  labels: true,
+  budget: true,
+  ifExists: true,
+};
 
 function stillRunning(instanceId: string, what: string): InstanceError {
   return new InstanceError(

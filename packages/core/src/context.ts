@@ -5,6 +5,7 @@
  * Everything on `OrchestrationContext` is replay-safe. What returns a {@link DurablePromise} is asked for at once, when
  * the method is called, and recorded; what returns a plain value is computed from recorded facts.
  */
+import type { Budget } from "./budget.ts";
 import type { Duration } from "./duration.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
 import type { Effect, Labels, ParentClosePolicy, RecordedActivityOptions } from "./events.ts";
@@ -59,6 +60,11 @@ export interface OrchestrationOptions<Input> {
   readonly input?: Schema<Input>;
   /** For people. */
   readonly description?: string;
+  /**
+   * What each instance with all below it may use of models. The caller may set other limits, member by member.
+   * @default no limit
+   */
+  readonly budget?: Budget;
 }
 
 /** A durable program with a name: a deterministic async function. */
@@ -103,6 +109,8 @@ export interface SubOrchestrationOptions {
   /** @default the newest version that the worker of its first turn has */
   readonly version?: string;
   readonly labels?: Labels;
+  /** A further limit for it and all below it: what it uses counts for the budgets above as well. @default the definition's */
+  readonly budget?: Budget;
   /** What happens to it when the parent ends first. @default "cancel" */
   readonly parentClosePolicy?: ParentClosePolicy;
 }

@@ -11,6 +11,7 @@ import type {
   OrchestrationContext,
   OrchestrationOptions,
 } from "./context.ts";
+import { assertBudget } from "./budget.ts";
 import { durationMs } from "./duration.ts";
 import { ConfigurationError } from "./errors.ts";
 import type { RecordedActivityOptions } from "./events.ts";
@@ -79,8 +80,9 @@ export function orchestration<Input, Output>(
   const [options, run] = split(rest, `orchestration ${name}`);
   assertName(name, "orchestration");
   assertOptions(options, orchestrationOptions, `orchestration ${name}`);
-  const { version = "1" } = options;
+  const { version = "1", budget } = options;
   assertVersion(version, `orchestration ${name}`);
+  if (budget !== undefined) assertBudget(budget, `the budget of orchestration ${name}`);
   return Object.freeze({ kind: "orchestration", name, version, options, run });
 }
 
@@ -95,7 +97,12 @@ const activityOptions: NamesOf<ActivityDefinitionOptions<unknown>> = {
   tag: true,
 };
 
-const orchestrationOptions: NamesOf<OrchestrationOptions<unknown>> = { version: true, input: true, description: true };
+const orchestrationOptions: NamesOf<OrchestrationOptions<unknown>> = {
+  version: true,
+  input: true,
+  description: true,
+  budget: true,
+};
 
 /** The part of activity options that is recorded with a call. */
 export function recordedOptions(

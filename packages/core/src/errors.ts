@@ -34,6 +34,7 @@ export type StetErrorCode =
   | "storage_failed"
   | "llm_failed"
   | "llm_output_invalid"
+  | "budget_exceeded"
   | "runtime_stopped";
 
 /** An error as it is stored: plain data. */
@@ -290,6 +291,35 @@ export class LlmOutputError extends StetError {
   }
 }
 
+/** Why a call did not fit into a budget. */
+export type BudgetShortage = {
+  /** The instance whose budget it is: that of the call, or one above it. */
+  readonly instanceId: string;
+  /** `usd` in US dollars, `timeMs` in milliseconds. */
+  readonly member: "tokens" | "usd" | "calls" | "timeMs";
+  readonly limit: number;
+  readonly spent: number;
+  /** For calls whose answers are not recorded yet. */
+  readonly reserved: number;
+  /** What this call would have reserved; of time nothing. */
+  readonly wanted: number;
+};
+
+/**
+ * A model call was not made, because it did not fit into a budget. Where the code lets it end the orchestration, the
+ * instance is suspended instead, until `client.topUp()`. `shortage` is absent when the budget limits money and the model
+ * has no price.
+ */
+export class BudgetExceededError extends StetError {
+  override name = "BudgetExceededError";
+  declare readonly shortage?: BudgetShortage;
+
+  constructor(message: string, shortage?: BudgetShortage, options?: StetErrorOptions) {
+    super("budget_exceeded", message, false, { ...options, ...(shortage !== undefined && { details: shortage }) });
+    if (shortage !== undefined) this.shortage = shortage;
+  }
+}
+
 /** Causes deeper than this are cut: enough to see why, too little to fill a history. */
 const deepestCause = 5;
 
@@ -404,6 +434,8 @@ function rebuild({ message, code, retryable, details }: Failure, options: StetEr
       });
     case "llm_output_invalid":
       return new LlmOutputError(message, (details as { lastAnswer?: string } | undefined)?.lastAnswer ?? "", options);
+    case "budget_exceeded":
+      return new BudgetExceededError(message, details as BudgetShortage | undefined, options);
     default:
       return undefined;
   }

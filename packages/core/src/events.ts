@@ -11,6 +11,7 @@
  * Every kind plays one of three roles, and replay is the loop over them (`execution.ts`):
  *   a *delivery* comes to the code from outside; a *request* is made by the code; a *closing* ends the execution.
  */
+import type { Budget, RecordedBudget } from "./budget.ts";
 import type { Failure } from "./errors.ts";
 import type { LlmAnswer, LlmFinishReason, LlmRequest, LlmUsage } from "./llm/conversation.ts";
 import type { UsageRow } from "./llm/usage.ts";
@@ -147,6 +148,8 @@ export interface OrchestrationStarted {
   readonly forkedFrom?: ForkOrigin;
   /** What the executions before this one have used of models. */
   readonly usage?: readonly UsageRow[];
+  /** Absent when its model calls draw on no budget. */
+  readonly budget?: RecordedBudget;
 }
 
 /** Somebody asked the instance to stop. All that is pending rejects with `CancelledError`. */
@@ -285,6 +288,7 @@ export interface SubOrchestrationScheduled {
   readonly instanceId: string;
   readonly input?: Payload;
   readonly labels?: Labels;
+  readonly budget?: Budget;
   /** Absent means `"cancel"`. */
   readonly parentClosePolicy?: ParentClosePolicy;
 }
@@ -318,6 +322,7 @@ export interface OrchestrationDispatched {
   readonly instanceId: string;
   readonly input?: Payload;
   readonly labels?: Labels;
+  readonly budget?: Budget;
 }
 
 // Model calls

@@ -10,7 +10,10 @@
  *   F2  What was outstanding at the fork is asked for anew, by the fork, for the first time: work, timers, children. Work
  *       gets its rows in the fork's first turn, from what the code asked: a history need not hold all of a prompt.
  *   F3  Nothing of the origin is changed or told: the fork has no parent, and its children are its own.
+ *   F4  A budget of its own is as the origin began with, and nothing of it is spent.
  */
+import { limitedMembers } from "./budget.ts";
+import { limitsOf } from "./budget-changes.ts";
 import { assertInstanceId } from "./definitions.ts";
 import { ConfigurationError } from "./errors.ts";
 import {
@@ -179,7 +182,7 @@ function startOfFork(
 
 function instanceOf(draft: Draft, events: readonly HistoryEvent[], open: readonly HistoryEvent[]): StoredInstance {
   const { instanceId, execution, started, codec, sink, now } = draft;
-  const { name, version, labels = {}, carried } = started;
+  const { name, version, labels = {}, carried, budget } = started;
   const value = (payload: Payload) => codec.encodeValue(payload, instanceId, sink);
   const state = new Map(carried?.state?.map(({ key, value: first }) => [key, first]));
   const outputs: StoredInstance["outputs"][number][] = [];
@@ -216,6 +219,9 @@ function instanceOf(draft: Draft, events: readonly HistoryEvent[], open: readonl
     waits: open.flatMap((event) => waitsOf(event, value)),
     state: Array.from(state, ([key, payload]) => ({ key, value: value(payload) })),
     outputs,
+    ...(budget?.limits !== undefined && {
+      budget: { limits: limitsOf(budget.limits), spent: { tokens: 0, nanoUsd: 0, calls: 0 }, openedAt: now },
+    }),
   };
 }
 
@@ -263,11 +269,7 @@ function childOf(
     version,
     labels = {},
     body,
-  } = startOf(own, now, text, {
-    instanceId: parentId,
-    execution,
-    eventId,
-  });
+  } = startOf(own, now, text, { instanceId: parentId, execution, eventId }, limitedMembers(started.budget ?? {}));
   return {
     instanceId,
     parentId,

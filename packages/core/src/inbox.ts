@@ -3,22 +3,23 @@
  */
 import type { Message } from "./messages.ts";
 import type { Patience } from "./patience.ts";
+import { refusalsLast } from "./refusals.ts";
 import type { ClaimedTurn, StorageProvider, StoredMessage } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 import type { Incoming } from "./turn.ts";
 
-/** The messages of a claim, at once where they need no payloads. @throws HistoryCorruptError when one cannot be read. */
+/** The messages of a claim that a turn takes, at once where they need no payloads. @throws HistoryCorruptError when one cannot be read. */
 export function readInbox(
   { messages: inbox, instanceId, rootId }: ClaimedTurn,
   { storage, codec, patience }: { storage: StorageProvider; codec: TextCodec; patience: Patience },
-): Incoming[] | Promise<Incoming[]> {
+): readonly Incoming[] | Promise<readonly Incoming[]> {
   const stored = inOrder(inbox);
   const source = async (digests: readonly string[]) =>
     (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
   const texts = stored.map(({ body }) => body);
   const what = `a message to instance ${instanceId}`;
   const withKeys = (messages: readonly Message[]) =>
-    messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key }));
+    refusalsLast(messages.map((message, i) => ({ message, key: (stored[i] as StoredMessage).key })));
   const plain = codec.decodePlain<Message>(texts, what);
   return plain === undefined ? codec.decode<Message>(texts, instanceId, source, what).then(withKeys) : withKeys(plain);
 }

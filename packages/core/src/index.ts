@@ -48,6 +48,8 @@ export { Runtime, type ShutdownOptions } from "./runtime.ts";
 export type { RuntimeOptions } from "./runtime-options.ts";
 export { Client, type ClientStats, type InstancePage, type InstanceUsage, type PendingWait } from "./client.ts";
 export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.ts";
+export type { Budget, BudgetMember, RecordedBudget } from "./budget.ts";
+export type { BudgetReport } from "./budget-report.ts";
 export type { Capsule } from "./capsule.ts";
 export type { ForkOptions } from "./fork.ts";
 export type { ReplacedResult } from "./exchanged-result.ts";
@@ -92,5 +94,7 @@ export type * from "./llm/conversation.ts";
 // Seams
 export type * from "./storage.ts";
 export type * from "./storage-admin.ts";
+export type * from "./storage-budgets.ts";
+export type * from "./storage-work.ts";
 export type * from "./llm/provider.ts";
 export type * from "./ports.ts";

@@ -1,6 +1,7 @@
 /**
  * What callers hold of an instance, and what they learn through it.
  */
+import type { Budget } from "./budget.ts";
 import type { Duration } from "./duration.ts";
 import type { StetError } from "./errors.ts";
 import type { HistoryEvent, Labels } from "./events.ts";
@@ -13,6 +14,8 @@ export interface StartInstanceOptions {
   /** Pin a version. @default the newest that the worker of the first turn has registered */
   readonly version?: string;
   readonly labels?: Labels;
+  /** What it may use of models, with all that it starts. Goes before the definition's, member by member. @default no limit */
+  readonly budget?: Budget;
   /**
    * What to do when the instance exists: `"fail"` rejects with `InstanceError` (`instance_exists`), `"attach"` answers
    * its handle and changes nothing. @default "fail"

@@ -20,6 +20,8 @@ export class Job {
   row: WorkKey | undefined;
   /** The row being written for it, while it is. */
   saving: Promise<void> | undefined;
+  /** A row being written for whoever may take it, while it is. */
+  leaving: Promise<void> | undefined;
   /** Why nobody wants its answer any more, once nobody does. */
   abandoned: Error | undefined;
   /** Of a model call: the line in which it stands or stood, once it had to, and the model that it has been let through to. */

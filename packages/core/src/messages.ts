@@ -4,6 +4,7 @@
  * A message is an event that has not happened yet: the turn that takes it from the inbox gives it an id and a time and
  * makes it history. The start is the one exception, because the version is chosen by the worker that runs the first turn.
  */
+import type { RecordedBudget } from "./budget.ts";
 import type {
   ActivityScheduled,
   CancelRequested,
@@ -31,6 +32,7 @@ export interface StartMessage {
   readonly carried?: Carried;
   /** What it has used of models so far. */
   readonly usage?: readonly UsageRow[];
+  readonly budget?: RecordedBudget;
 }
 
 /** An answer to a request of one particular execution; a later execution drops it. */

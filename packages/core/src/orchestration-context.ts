@@ -15,6 +15,7 @@ import type {
 } from "./context.ts";
 import { assertInstanceId, assertName, assertShort, assertVersion, recordedOptions } from "./definitions.ts";
 import { randomOf, uuidOf } from "./deterministic-values.ts";
+import { assertBudget } from "./budget.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { ConfigurationError, TimeoutError } from "./errors.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
@@ -213,10 +214,11 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
 
   #child(callee: AnyOrchestration | string, input: unknown, options: StartOptions) {
     const name = nameOf(callee, "orchestration");
-    const { version, labels } = options;
+    const { version, labels, budget } = options;
     if (version !== undefined) assertVersion(version, `orchestration ${name}`);
     if (options.instanceId !== undefined) assertInstanceId(options.instanceId);
     if (labels !== undefined) assertLabels(labels);
+    if (budget !== undefined) assertBudget(budget, `the budget of orchestration ${name}`);
     if (typeof callee !== "string" && callee.options.input !== undefined) {
       assertValid(callee.options.input, input, `the input of orchestration ${name}`);
     }
@@ -227,6 +229,7 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
       ...(version !== undefined && { version }),
       ...(payload !== undefined && { input: payload }),
       ...(labels !== undefined && { labels: { ...labels } }),
+      ...(budget !== undefined && { budget: { ...budget } }),
     };
   }
 

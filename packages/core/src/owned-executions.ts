@@ -40,7 +40,7 @@ export interface Addressee {
   readonly execution: number;
 }
 
-type HandOver = (to: Addressee, answers: readonly AnswerBody[]) => void;
+type HandOver = (to: Addressee, answers: readonly AnswerBody[]) => Promise<void>;
 
 /** See the head of the file. */
 export class OwnedExecutions {
@@ -92,7 +92,7 @@ export class OwnedExecutions {
       this.#ready.add(owned);
       return true;
     }
-    this.#handOver({ key: instance, instanceId, execution }, [answer]);
+    void this.#handOver({ key: instance, instanceId, execution }, [answer]);
     return false;
   }
 
@@ -120,12 +120,18 @@ export class OwnedExecutions {
 
   /** It cannot be gone on with here. */
   forget(owned: Owned): void {
-    const { key, instanceId, execution, arrived } = owned;
-    if (this.#byKey.get(key) === owned) this.#byKey.delete(key);
+    if (this.#byKey.get(owned.key) === owned) this.#byKey.delete(owned.key);
     this.#ready.delete(owned);
+    void this.handOver(owned);
+  }
+
+  /** Gives away its answers that no turn has taken. Resolves when they are there. */
+  async handOver(owned: Owned): Promise<void> {
+    const { key, instanceId, execution, arrived } = owned;
     if (arrived.length === 0) return;
+    owned.arrived = [];
     const answers = arrived.map(({ message }) => message);
-    this.#handOver({ key, instanceId, execution: execution.execution }, answers);
+    await this.#handOver({ key, instanceId, execution: execution.execution }, answers);
   }
 
   /** None can be gone on with here. */

@@ -8,6 +8,7 @@ import type {
   ContinuedAsNew,
   EventReceived,
   LlmCompleted,
+  OrchestrationStarted,
   RequestBody,
   SubOrchestrationCompleted,
   TimerFired,
@@ -47,6 +48,8 @@ export interface Recorder {
   readonly logger: Logger;
   /** Largest payload in bytes. */
   readonly payloadLimit: number;
+  /** The start, once it is delivered. */
+  readonly started: OrchestrationStarted | undefined;
 
   ask<Value>(question: Question<Value>): DurablePromise<Value>;
   note(body: Exclude<RequestBody, { kind: AskingKind }>): void;

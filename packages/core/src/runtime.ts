@@ -122,9 +122,10 @@ export class Runtime {
       worker: () => this.#worker,
       onIdle: () => this.#noticeIdle(),
     };
+    const llm = lines && new LlmDispatcher({ ...shared, lines, prices: options.prices });
     this.#work = new WorkDispatcher({
       ...shared,
-      llm: lines && new LlmDispatcher({ ...shared, lines, prices: options.prices }),
+      llm,
       tags,
       slots: slotsOf(options),
       client: () => this.client,
@@ -134,6 +135,7 @@ export class Runtime {
     this.#turns = new TurnDispatcher({
       ...shared,
       work: this.#work,
+      llm,
       buildId: options.buildId ?? registry.fingerprint,
       cacheSize: options.cacheSize ?? 10_000,
       strictPrompts: options.promptDrift === "error",

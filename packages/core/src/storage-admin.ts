@@ -3,6 +3,8 @@
  * Bodies are text, sealed or with references where the engine made them so.
  */
 
+import type { Amounts, BudgetLimits, BudgetRecord } from "./storage-budgets.ts";
+
 /** Where an instance is in its life, as stored. A blocked instance is running. */
 export type InstanceStatus = "pending" | "running" | "completed" | "failed" | "cancelled" | "terminated";
 
@@ -149,6 +151,15 @@ export interface StoredInstance {
   readonly state: readonly { readonly key: string; readonly value: string }[];
   /** In order. Offsets are the store's own and are given anew. */
   readonly outputs: readonly { readonly body: string; readonly at: number }[];
+  /** Absent when it has none of its own. What is reserved follows from the bookings of the tree. */
+  readonly budget?: Omit<BudgetRecord, "reserved">;
+  /** Those of the current execution. What was refused and not taken yet is not carried: it is booked anew. Absent: none. */
+  readonly bookings?: readonly StoredBooking[];
+}
+
+/** Room in budgets that a request of the current execution has. */
+export interface StoredBooking extends Amounts {
+  readonly eventId: number;
 }
 
 /** One execution with its history. */
@@ -227,8 +238,22 @@ export interface StorageAdmin {
   readState(instanceId: string, keys?: readonly string[]): Promise<{ readonly key: string; readonly value: string }[]>;
   readOutputs(instanceId: string, afterOffset: number, limit: number): Promise<OutputRecord[]>;
   stats(now: number): Promise<StorageStats>;
-  /** Clears the block of instances so that any worker may try again. Answers which were blocked. */
+  /**
+   * Clears the block of instances so that any worker may try again. Answers which were blocked. A suspended one loses the
+   * refusals that it was suspended for, so that what they refused is booked anew.
+   */
   unblock(ids: readonly string[]): Promise<string[]>;
+  /** The budget of an instance's own, if it has one. */
+  readBudget(instanceId: string): Promise<BudgetRecord | undefined>;
+  /**
+   * Raises limits that the budget of an instance has; others stay as they are. The instance and those below it that are
+   * suspended go on as after {@link StorageAdmin.unblock}, and those that have refusals in their inboxes are not
+   * suspended for these any more. Each call adds.
+   */
+  topUp(topUp: {
+    readonly instanceId: string;
+    readonly amounts: BudgetLimits;
+  }): Promise<"toppedUp" | "unknown" | "noBudget">;
   /** Starts the next execution of an ended instance with `body` as its start message. Answers whether it had ended. */
   restart(restart: {
     readonly instanceId: string;

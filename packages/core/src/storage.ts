@@ -11,8 +11,11 @@
  *   S4  At most one worker owns an instance or a work item.
  *   S5  Nothing becomes ready by anything but its inbox, its work, the release of its owner, or an import.
  *   S6  Trouble is an error thrown; a lost ownership is an outcome returned.
+ *   S7  What is booked fits: no commit brings spent and reserved of a budget above its limit by booking.
  */
 import type { StorageAdmin } from "./storage-admin.ts";
+import type { BudgetChanges } from "./storage-budgets.ts";
+import type { OutgoingWork } from "./storage-work.ts";
 
 /** The provider's own handle of an instance, as cheap to look up as it has. Opaque to everybody else. */
 export type InstanceKey = number | string;
@@ -143,31 +146,6 @@ export type SendOutcome = "sent" | "duplicate" | "unknown" | "ended";
 /** What became of a start. */
 export type StartOutcome = "started" | "exists";
 
-/** A work item as the provider routes it. */
-export interface OutgoingWork {
-  readonly instanceId: string;
-  readonly execution: number;
-  readonly eventId: number;
-  readonly kind: "activity" | "model";
-  /** The activity; of a model call the line in which it stands, named by the models that may answer it. */
-  readonly name: string;
-  readonly tag?: string;
-  readonly session?: string;
-  readonly body: string;
-  /** Not before. Absent means at once. */
-  readonly visibleAt?: number;
-  /** How often it has been started already. */
-  readonly attempts: number;
-  /** The last heartbeat details of an earlier attempt. */
-  readonly heartbeat?: string;
-  /** The failure of the last attempt. */
-  readonly failure?: string;
-  /** Model calls are handed out in this order, and in that of their rows where it is the same. @default 0 */
-  readonly rank?: number;
-  /** Tokens that a model call is expected to use. @default 0 */
-  readonly tokens?: number;
-}
-
 /** A work item written outside a turn, by the owner of its instance. */
 export interface SavedWork extends OutgoingWork {
   readonly instance: InstanceKey;
@@ -210,6 +188,14 @@ export interface TurnCommit {
   readonly ended?: Ending;
   /** Set when the turn could not be run. Nothing is consumed or appended; the instance is left unowned. */
   readonly blocked?: { readonly error: string; readonly buildId: string };
+  /**
+   * Set when the code would have ended because of these refusals (keys of messages). Like a block, but for every build,
+   * and messages that are no refusals still wake the instance. When one of the refusals is there no more, or was decided
+   * before a top-up, all of them are dropped and the instance is left free instead.
+   */
+  readonly suspended?: { readonly error: string; readonly refusals: readonly StoredMessage["key"][] };
+  /** Absent where no budget is drawn on: then none is looked for. */
+  readonly budget?: BudgetChanges;
   /** Whether somebody must take the instance over without a message if this worker dies. */
   readonly unsettled: boolean;
   /** Whether the worker goes on owning the instance. */
@@ -262,6 +248,9 @@ export interface Ending {
 
 /** What became of a commit or a completion. */
 export type CommitOutcome = "committed" | "notOwner";
+
+/** What became of a turn: `refused` means that it was committed, and which bookings there was no room for. */
+export type TurnOutcome = CommitOutcome | { readonly refused: readonly number[] };
 
 /** What a worker wants to execute. */
 export interface WorkClaim {
@@ -424,7 +413,7 @@ export interface StorageProvider {
   readPayloads(rootId: string, digests: readonly string[]): Promise<StoredPayload[]>;
   /** Event ids of the requests of each execution that have a work row, or an answer in the inbox. */
   readWork(executions: readonly ExecutionKey[]): Promise<number[][]>;
-  commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<CommitOutcome[]>;
+  commitTurns(worker: WorkerKey, commits: readonly TurnCommit[]): Promise<TurnOutcome[]>;
   /** Gives instances back that have nothing running here. A claim that has led to no commit then does not count. */
   releaseInstances(worker: WorkerKey, keys: readonly InstanceKey[]): Promise<void>;
 

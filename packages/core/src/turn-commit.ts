@@ -1,6 +1,8 @@
 /**
  * From what a turn brought about to what the store is asked to change: the same facts as text, in one commit.
  */
+import { budgetChangesOf } from "./budget-changes.ts";
+import { type BudgetMember, limitedMembers } from "./budget.ts";
 import type { Failure } from "./errors.ts";
 import type { ClosingBody } from "./events.ts";
 import type { Execution } from "./execution.ts";
@@ -13,10 +15,11 @@ import type {
   OutgoingMessage,
   OutgoingStart,
   OutgoingTimer,
-  OutgoingWork,
   StateChange,
   TurnCommit,
 } from "./storage.ts";
+import type { Booking } from "./storage-budgets.ts";
+import type { OutgoingWork } from "./storage-work.ts";
 import type { PayloadSink, TextCodec } from "./text-codec.ts";
 import type { TurnEffects, TurnFeed } from "./turn.ts";
 
@@ -34,6 +37,7 @@ export interface CommitDecisions {
   /** Payloads that the texts of the turn refer to. */
   readonly sink: PayloadSink;
   readonly work: readonly OutgoingWork[];
+  readonly bookings?: readonly Booking[];
   readonly unsettled: boolean;
   readonly keep: boolean;
 }
@@ -47,9 +51,10 @@ export function commitOf(
   feed: TurnFeed,
   decisions: CommitDecisions,
 ): TurnCommit {
-  const { at, sink, work, unsettled, keep } = decisions;
+  const { at, sink, work, bookings = nothing, unsettled, keep } = decisions;
   const { effects, closing, nextStart } = feed;
   const ended = closing === undefined ? undefined : endingOf(closing, execution, decisions);
+  const budget = budgetChangesOf(execution, feed, bookings);
   const version = nextStart?.version ?? (position.lastEventId === 0 ? execution.version : undefined);
   return {
     key: position.key,
@@ -68,6 +73,7 @@ export function commitOf(
     ...(version !== undefined && { version }),
     ...(effects.statusChanged && { customStatus: valueOf(execution.status ?? null, execution, decisions) }),
     ...(ended !== undefined && { ended }),
+    ...(budget !== undefined && { budget }),
     payloads: sink.payloads,
     unsettled,
     keep,
@@ -75,8 +81,12 @@ export function commitOf(
   };
 }
 
-/** A commit that changes nothing but what blocks the instance. `error` is the failure as the codec wrote it. */
-export function blockOf(position: Position, error: string, buildId: string, at: number): TurnCommit {
+/** A commit that changes nothing but what keeps the instance from going on, whose error is as the codec wrote it. */
+export function haltOf(
+  position: Position,
+  why: Pick<TurnCommit, "blocked"> | Pick<TurnCommit, "suspended">,
+  at: number,
+): TurnCommit {
   return {
     key: position.key,
     execution: position.execution,
@@ -92,7 +102,7 @@ export function blockOf(position: Position, error: string, buildId: string, at: 
     outputs: nothing,
     waits: nothing,
     payloads: nothing,
-    blocked: { error, buildId },
+    ...why,
     unsettled: true,
     keep: false,
     at,
@@ -139,7 +149,8 @@ function startsOf({ starts }: TurnEffects, execution: Execution, { codec, at }: 
   const text = (to: string, message: Message) => codec.encode(message, to);
   return starts.map(({ eventId, request }) => {
     const parent = { instanceId: execution.instanceId, execution: execution.execution, eventId };
-    return startOf(request, at, text, request.kind === "SubOrchestrationScheduled" ? parent : undefined);
+    if (request.kind === "OrchestrationDispatched") return startOf(request, at, text, undefined);
+    return startOf(request, at, text, parent, limitedMembers(execution.started?.budget ?? {}));
   });
 }
 
@@ -173,8 +184,9 @@ export function startOf(
   at: number,
   text: (to: string, message: Message) => string,
   parent: StartMessage["parent"],
+  above: readonly BudgetMember[] = nothing,
 ): OutgoingStart {
-  const { name, version, instanceId, input, labels } = request;
+  const { name, version, instanceId, input, labels, budget: limits } = request;
   const start: StartMessage = {
     kind: "Start",
     name,
@@ -182,6 +194,9 @@ export function startOf(
     ...(input !== undefined && { input }),
     ...(parent !== undefined && { parent }),
     ...(labels !== undefined && { labels }),
+    ...((limits !== undefined || above.length > 0) && {
+      budget: { ...(limits !== undefined && { limits }), ...(above.length > 0 && { above }) },
+    }),
   };
   const error: Failure = {
     name: "InstanceError",

@@ -10,24 +10,26 @@
  *   T3  An answer found in this worker is kept until a commit has taken it, or goes to the store's inbox.
  */
 import { turnDiagnostics } from "./diagnostics.ts";
-import { effectiveOptions } from "./activity-runner.ts";
 import { BlockedInstances } from "./blocked-instances.ts";
 import { advance, Course } from "./course.ts";
 import { asStetError, type StetError } from "./errors.ts";
-import type { ActivityScheduled, OrchestrationStarted, Recorded } from "./events.ts";
+import type { OrchestrationStarted, Recorded } from "./events.ts";
 import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
 import { readInbox } from "./inbox.ts";
 import type { Job } from "./job.ts";
+import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts";
 import { type Addressee, type Owned, OwnedExecutions } from "./owned-executions.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
+import { areRefusals, refusedIn, uncaughtRefusal } from "./refusals.ts";
 import type { Registry } from "./registry.ts";
-import type { ClaimedTurn, CommitOutcome, InstanceKey, StorageProvider, TurnCommit, WorkerKey } from "./storage.ts";
+import type { ClaimedTurn, InstanceKey, StorageProvider, TurnCommit, TurnOutcome, WorkerKey } from "./storage.ts";
 import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed, type TurnTerms } from "./turn.ts";
 import { commitOf } from "./turn-commit.ts";
+import { termsAt } from "./turn-terms.ts";
 import { Transcripts } from "./transcripts.ts";
 import type { Watchdog } from "./watchdog.ts";
 import { holdsTheLoop, hop, nextMacrotask, WatchedHop } from "./watched-hop.ts";
@@ -65,6 +67,7 @@ export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceReques
   readonly worker: () => WorkerKey;
   readonly patience: Patience;
   readonly work: WorkDispatcher;
+  readonly llm: LlmDispatcher | undefined;
   readonly buildId: string;
   readonly cacheSize: number;
   readonly strictPrompts: boolean;
@@ -91,7 +94,7 @@ export class TurnDispatcher {
   readonly #watched: WatchedHop;
   readonly #loader: ExecutionLoader;
   readonly #blocked: BlockedInstances;
-  readonly #owned = new OwnedExecutions((to, answers) => void this.#sendToInbox(to, answers));
+  readonly #owned = new OwnedExecutions((to, answers) => this.#sendToInbox(to, answers));
   #claimSignalled = false;
   #claimSize = firstClaimSize;
   #roundsWithoutClaim = 0;
@@ -232,8 +235,10 @@ export class TurnDispatcher {
       if (owned !== undefined && stands(owned, turn)) {
         const read = this.#incoming(turn);
         const incoming = read instanceof Promise ? await read : read;
-        if (incoming !== undefined)
-          entries.push({ owned, incoming: [...incoming, ...this.#owned.takeArrived(owned, mostAnswers)], lost: [] });
+        if (incoming === undefined) continue;
+        if (incoming.length < turn.messages.length) this.#claimSignalled = true; // refusals come with the next claim
+        const arrived = areRefusals(incoming) ? nothing : this.#owned.takeArrived(owned, mostAnswers);
+        entries.push({ owned, incoming: [...incoming, ...arrived], lost: nothing });
       } else unloaded.push(turn);
     }
     entries.push(...(await this.#load(unloaded)));
@@ -271,6 +276,7 @@ export class TurnDispatcher {
         await this.#blocked.refuse(turn, failure, incomings.get(turn) ?? []);
         continue;
       }
+      if (execution.started?.budget !== undefined) this.#claimSignalled = true; // refusals do not wake it but may wait
       const { key, instanceId, rootId, lastEventId } = turn;
       const transcripts = new Transcripts();
       const inHand = { held: new Set<number>(), arrived: [], transcripts, usedAt: 0 };
@@ -282,7 +288,7 @@ export class TurnDispatcher {
   }
 
   /** The messages of a claim, at once where they can be; undefined when one cannot be read and the instance is blocked. */
-  #incoming(turn: ClaimedTurn): Incoming[] | Promise<Incoming[] | undefined> {
+  #incoming(turn: ClaimedTurn): readonly Incoming[] | Promise<readonly Incoming[] | undefined> {
     try {
       const incoming = readInbox(turn, this.#environment);
       return incoming instanceof Promise ? incoming.catch((error: unknown) => this.#unreadable(turn, error)) : incoming;
@@ -299,7 +305,7 @@ export class TurnDispatcher {
 
   async #run(entries: readonly Entry[]): Promise<void> {
     const at = this.#environment.clock.now();
-    const terms = this.#termsAt(at);
+    const terms = termsAt(at, this.#environment.registry);
     const turns = entries.map((entry) => turnOf(entry, terms));
     this.#watched.running = entries[0]?.owned.instanceId ?? "";
     await advance(
@@ -314,8 +320,10 @@ export class TurnDispatcher {
       }
       only.course.failure = holdsTheLoop(only.owned);
     }
+    const { storage, worker, patience, llm } = this.#environment;
+    if (llm !== undefined && entries.some(({ owned }) => owned.execution.started?.budget)) await llm.knowPrices();
     const commits = turns.map((turn) => this.#commitOrBlock(turn, at));
-    const { storage, worker, patience } = this.#environment;
+    for (const { turn, commit } of commits) if (commit.suspended !== undefined) await this.#letGo(turn.owned);
     const outcomes = await patience.until("commit turns", () =>
       storage.commitTurns(
         worker(),
@@ -336,20 +344,6 @@ export class TurnDispatcher {
     await patience.until("release instances", () => storage.releaseInstances(worker(), keys));
   }
 
-  #termsAt(at: number): TurnTerms {
-    const { registry } = this.#environment;
-    return {
-      at,
-      totalTimeoutMs: (request) => this.#totalTimeoutMs(request),
-      nextVersion: ({ name, version }, asked) => asked ?? registry.orchestration(name)?.version ?? version,
-    };
-  }
-
-  #totalTimeoutMs(request: ActivityScheduled): number | undefined {
-    const definition = this.#environment.registry.activity(request.name);
-    return (definition === undefined ? request.options : effectiveOptions(definition, request))?.totalTimeoutMs;
-  }
-
   /** What goes wrong with one instance is not the trouble of its batch. */
   #commitOrBlock(turn: Turn, at: number): Done {
     try {
@@ -364,23 +358,25 @@ export class TurnDispatcher {
     const { owned, course, feed, sink, lost } = turn;
     const { execution, key, lastEventId } = owned;
     const position = { key, execution: execution.execution, lastEventId };
-    if (course.failure !== undefined) {
-      const commit = this.#blocked.commitOf(position, owned.rootId, course.failure, at);
-      return { turn, commit, starts: [], blocked: course.failure };
+    const blocked = course.failure ?? uncaughtRefusal(feed);
+    if (blocked !== undefined) {
+      const commit = this.#blocked.commitOf(position, owned.rootId, blocked, at, feed.consumed);
+      return { turn, commit, starts: [], blocked };
     }
     feed.finish(execution);
     for (const { source } of feed.localAnswers) owned.held.delete(source);
     for (const source of feed.effects.cancelledWork) owned.held.delete(source);
     const over = feed.closing !== undefined;
-    const { starts, rows } = over
+    const { starts, rows, bookings } = over
       ? noWork
-      : placeWork({ owned, effects: feed.effects, lost, sink, at }, this.#environment.work);
+      : placeWork({ owned, effects: feed.effects, lost, sink, at }, this.#environment.work, this.#environment);
     const continues = feed.nextStart !== undefined && this.#canRun(feed.nextStart);
     const commit = commitOf(position, execution, feed, {
       at,
       codec: this.#environment.codec,
       sink,
       work: rows,
+      bookings,
       unsettled: over ? feed.nextStart !== undefined : owned.held.size > 0,
       keep: over ? continues : true,
     });
@@ -391,17 +387,18 @@ export class TurnDispatcher {
     return this.#environment.registry.orchestration(name, version) !== undefined;
   }
 
-  #after({ turn, commit, starts, blocked }: Done, outcome: CommitOutcome | undefined): void {
+  #after({ turn, commit, starts, blocked }: Done, outcome: TurnOutcome | undefined): void {
     const { owned, feed } = turn;
     const { work, wakeAt } = this.#environment;
+    const refused = refusedIn(outcome);
     turnDiagnostics.publish(() => ({
       instanceId: owned.instanceId,
       execution: commit.execution,
       orchestration: owned.execution.name,
       events: feed.events.length,
-      outcome: blocked !== undefined ? "blocked" : (outcome ?? "notOwner"),
+      outcome: blocked !== undefined ? "blocked" : refused === undefined ? "notOwner" : "committed",
     }));
-    if (outcome !== "committed" || blocked !== undefined) {
+    if (refused === undefined || blocked !== undefined) {
       if (blocked !== undefined) this.#blocked.report(owned.instanceId, blocked);
       return this.#drop(owned, feed);
     }
@@ -421,8 +418,15 @@ export class TurnDispatcher {
     } else if (feed.closing !== undefined) this.#owned.remove(owned);
     else {
       owned.lastEventId = execution.lastEventId;
-      for (const item of starts) work.start(item, owned.key);
+      for (const eventId of refused) owned.held.delete(eventId);
+      for (const item of starts) if (!refused.has(item.eventId)) work.start(item, owned.key);
     }
+  }
+
+  /** What is held here is known to the store before the instance goes: nothing that was paid for is asked again. */
+  async #letGo(owned: Owned): Promise<void> {
+    await this.#environment.work.giveRows(owned.key);
+    await this.#owned.handOver(owned);
   }
 
   #continueAsNew(owned: Owned, start: Recorded & OrchestrationStarted): void {

@@ -2,6 +2,7 @@
  * A turn: messages become events and are delivered, what the code asks for becomes events with their effects on the world
  * outside. Nothing is done here; the shell commits the events and the effects together.
  */
+import { beginningBudget } from "./budget.ts";
 import type { Feed } from "./course.ts";
 import type { Failure } from "./errors.ts";
 import {
@@ -72,6 +73,7 @@ export interface TurnTerms {
 
 /** Feeds messages to an execution and gathers what comes of it. */
 export class TurnFeed implements Feed {
+  readonly incoming: readonly Incoming[];
   readonly firstEventId: number;
   readonly events: HistoryEvent[] = [];
   /** Keys of the messages taken from the inbox. */
@@ -84,7 +86,6 @@ export class TurnFeed implements Feed {
   nextStart: (Recorded & OrchestrationStarted) | undefined;
 
   readonly #terms: TurnTerms;
-  readonly #incoming: readonly Incoming[];
   #unrun: (Recorded & DeliveryBody) | undefined;
   #cursor = 0;
 
@@ -92,7 +93,7 @@ export class TurnFeed implements Feed {
   constructor(execution: Execution, terms: TurnTerms, incoming: readonly Incoming[], unrun?: Recorded & DeliveryBody) {
     this.firstEventId = execution.lastEventId + 1;
     this.#terms = terms;
-    this.#incoming = incoming;
+    this.incoming = incoming;
     this.#unrun = unrun;
   }
 
@@ -102,8 +103,8 @@ export class TurnFeed implements Feed {
       this.#unrun = undefined;
       return unrun;
     }
-    while (this.closing === undefined && this.#cursor < this.#incoming.length) {
-      const { message, key } = this.#incoming[this.#cursor++] as Incoming;
+    while (this.closing === undefined && this.#cursor < this.incoming.length) {
+      const { message, key } = this.incoming[this.#cursor++] as Incoming;
       if (key !== undefined) this.consumed.push(key);
       if (message.kind === "OrchestrationTerminated") this.endWithoutCode(execution, message);
       else {
@@ -203,12 +204,12 @@ export class TurnFeed implements Feed {
 
   /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
   untaken(): { readonly message: AnswerBody }[] {
-    return this.#incoming.filter((one): one is { readonly message: AnswerBody } => one.key === undefined);
+    return this.incoming.filter((one): one is { readonly message: AnswerBody } => one.key === undefined);
   }
 
   /** Whether messages of the inbox are left for whatever comes after this execution. */
   get leftMessages(): boolean {
-    return this.#incoming.some(({ key }, i) => i >= this.#cursor && key !== undefined);
+    return this.incoming.some(({ key }, i) => i >= this.#cursor && key !== undefined);
   }
 
   /** Called after the last delivery: waits that were satisfied need no row. */
@@ -305,6 +306,7 @@ export class TurnFeed implements Feed {
       ...(started?.labels !== undefined && { labels: started.labels }),
       ...(Object.keys(carried).length > 0 && { carried }),
       ...(execution.past.usage.rows.length > 0 && { usage: execution.past.usage.rows }),
+      ...(started?.budget !== undefined && { budget: started.budget }),
     };
   }
 }
@@ -329,9 +331,10 @@ export function overdue(
 }
 
 function startOf(
-  { name, version }: Execution,
-  { input, parent, labels, carried, usage }: StartMessage,
+  { name, version, definition }: Execution,
+  { input, parent, labels, carried, usage, budget: given }: StartMessage,
 ): OrchestrationStarted {
+  const budget = beginningBudget(definition.options.budget, given);
   return {
     kind: "OrchestrationStarted",
     schemaVersion: historySchemaVersion,
@@ -342,6 +345,7 @@ function startOf(
     ...(labels !== undefined && { labels }),
     ...(carried !== undefined && { carried }),
     ...(usage !== undefined && { usage }),
+    ...(budget !== undefined && { budget }),
   };
 }
 

@@ -32,15 +32,8 @@ import { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import { SessionLines } from "./session-lines.ts";
-import type {
-  InstanceKey,
-  OutgoingWork,
-  StorageProvider,
-  UsedCapacity,
-  WorkerKey,
-  WorkKey,
-  WorkRetry,
-} from "./storage.ts";
+import type { InstanceKey, StorageProvider, UsedCapacity, WorkerKey, WorkKey, WorkRetry } from "./storage.ts";
+import type { OutgoingWork } from "./storage-work.ts";
 import type { TextCodec } from "./text-codec.ts";
 import { WorkClaims } from "./work-claims.ts";
 
@@ -134,6 +127,13 @@ export class WorkDispatcher {
   cancel(key: string, instance: InstanceKey, reason: string): void {
     const job = this.#jobs.get(key);
     if (job?.instance === instance) job.abandon(new CancelledError(reason));
+  }
+
+  /** Gives everything that is held here for an instance a row, so that it is not taken for lost when the instance goes. */
+  async giveRows(instance: InstanceKey): Promise<void> {
+    const held = [...this.#jobs.values()].filter((job) => job.instance === instance && job.row === undefined);
+    for (const job of held) if (job.saving === undefined && job.leaving === undefined) this.#beats.keep(job, undefined);
+    for (const { leaving, saving } of held) await (leaving ?? saving);
   }
 
   /** There may be rows to take. */
@@ -255,7 +255,7 @@ export class WorkDispatcher {
 
   #run(job: Job, pool: Pool): void {
     if (pool === this.#models && !this.#llm().lines.admits(job, this.#environment.clock.now())) {
-      void this.#intoLine.ask(job);
+      job.leaving = this.#intoLine.ask(job);
       return;
     }
     pool.running++;
@@ -459,7 +459,7 @@ export class WorkDispatcher {
         this.#environment.released(job);
       }
     };
-    void patience.until("put work off", retry).finally(() => this.#done(job));
+    job.leaving = patience.until("put work off", retry).finally(() => this.#done(job));
   }
 
   #done(job: Job): void {

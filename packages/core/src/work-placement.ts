@@ -1,10 +1,12 @@
 /**
  * Where the work of a turn runs: here at once and without a row, or wherever a row takes it.
  */
+import { type BookingMeans, bookingOf } from "./budget-changes.ts";
 import type { ActivityScheduled, LlmRequested } from "./events.ts";
 import type { WorkItem } from "./messages.ts";
 import type { Owned } from "./owned-executions.ts";
-import type { OutgoingWork } from "./storage.ts";
+import type { Booking } from "./storage-budgets.ts";
+import type { OutgoingWork } from "./storage-work.ts";
 import type { PayloadSink } from "./text-codec.ts";
 import type { TurnEffects } from "./turn.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
@@ -14,10 +16,12 @@ export interface PlacedWork {
   /** To be started here when the turn is committed. */
   readonly starts: readonly WorkItem[];
   readonly rows: readonly OutgoingWork[];
+  /** Model calls that draw on budgets: those with a row have it in their booking. */
+  readonly bookings: readonly Booking[];
 }
 
 /** The placement of a turn that asks for nothing. */
-export const noWork: PlacedWork = { starts: [], rows: [] };
+export const noWork: PlacedWork = { starts: [], rows: [], bookings: [] };
 
 /** What {@link placeWork} looks at. */
 interface Requests {
@@ -33,25 +37,38 @@ interface Requests {
  * New requests run here where they can; those whose earlier run was lost get a row that counts it. What a fork shares with
  * its origin nobody has started for the fork before it has a row.
  */
-export function placeWork({ owned, effects, lost, sink, at }: Requests, dispatcher: WorkDispatcher): PlacedWork {
+export function placeWork(
+  { owned, effects, lost, sink, at }: Requests,
+  dispatcher: WorkDispatcher,
+  means: BookingMeans,
+): PlacedWork {
   const starts: WorkItem[] = [];
   const rows: OutgoingWork[] = [];
+  const bookings: Booking[] = [];
+  const { pending, started } = owned.execution;
+  const budget = started?.budget;
+  const book = (item: WorkItem, row?: OutgoingWork): void => {
+    if (budget !== undefined && item.request.kind === "LlmRequested")
+      bookings.push(bookingOf(item, budget, row, means));
+    else if (row !== undefined) rows.push(row);
+  };
   for (const [eventId, request] of effects.work) {
     const item = itemOf(owned, eventId, request, at);
     if (dispatcher.holdsItself(request)) {
       owned.held.add(eventId);
       starts.push(item);
-    } else rows.push(dispatcher.outgoing(item, 0, sink));
+      book(item);
+    } else book(item, dispatcher.outgoing(item, 0, sink));
   }
-  const { pending, started } = owned.execution;
   const shared = started?.forkedFrom?.atEvent ?? 0;
   for (const eventId of lost) {
     const body = pending.get(eventId)?.body;
     if (body?.kind === "ActivityScheduled" || body?.kind === "LlmRequested") {
-      rows.push(dispatcher.outgoing(itemOf(owned, eventId, body, at), eventId < shared ? 0 : 1, sink));
+      const item = itemOf(owned, eventId, body, at);
+      book(item, dispatcher.outgoing(item, eventId < shared ? 0 : 1, sink));
     }
   }
-  return { starts, rows };
+  return { starts, rows, bookings };
 }
 
 function itemOf(

@@ -4,6 +4,7 @@
  *
  * What history shows to have been accepted, refused or cut stands, whatever the code of today would make of it.
  */
+import { answerBound } from "../budget.ts";
 import { assertName } from "../definitions.ts";
 import { durationMs } from "../duration.ts";
 import type { DurablePromise } from "../durable-promise.ts";
@@ -162,9 +163,10 @@ function recordedOptions(operation: string, options: TextOptions, refining: Refi
 function requestOf(
   messages: readonly LlmMessage[],
   form: Inquiry<unknown>["form"],
-  { model, temperature, maxTokens, vendor }: LlmOptions,
-  { name, payloadLimit }: Recorder,
+  { model, temperature, maxTokens: asked, vendor }: LlmOptions,
+  { name, payloadLimit, started }: Recorder,
 ): LlmRequest {
+  const maxTokens = asked ?? (form?.texts === undefined ? answerBound(started?.budget) : undefined);
   const request = {
     messages,
     ...form,

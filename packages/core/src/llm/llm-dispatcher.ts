@@ -9,7 +9,7 @@ import type { Payload } from "../payload.ts";
 import type { Clock } from "../ports.ts";
 import { AnswerCache, type AnswerCacheEnvironment, type Answered } from "./answer-cache.ts";
 import { type AnswerStream, AnswerStreams, type AnswerStreamsEnvironment } from "./answer-streams.ts";
-import type { LlmRequest } from "./conversation.ts";
+import type { LlmRequest, LlmUsage } from "./conversation.ts";
 import type { ModelLines } from "./model-lines.ts";
 import type { Route } from "./model-table.ts";
 import { costOf, packagedPrices, type Prices } from "./prices.ts";
@@ -34,6 +34,7 @@ export class LlmDispatcher {
   readonly #answers: AnswerCache;
   readonly #streams: AnswerStreams;
   #prices: Promise<Prices> | undefined;
+  #known: Prices | undefined;
 
   constructor(environment: LlmEnvironment) {
     const { lines, clock, prices } = environment;
@@ -42,6 +43,30 @@ export class LlmDispatcher {
     this.#answers = new AnswerCache(environment);
     this.#streams = new AnswerStreams(environment);
     if (prices !== undefined) this.#prices = Promise.resolve(prices);
+  }
+
+  /** Reads what {@link LlmDispatcher.costOf} needs to know. */
+  async knowPrices(): Promise<void> {
+    this.#known ??= await (this.#prices ??= packagedPrices().catch(() => () => undefined));
+  }
+
+  /** What a call with this usage costs at most: at the dearest model of its chain, if all of them have a price. */
+  costOf({ model: asked }: LlmRequest, usage: LlmUsage): number | undefined {
+    const prices = this.#known;
+    if (prices === undefined) return undefined;
+    const at = this.#clock.now();
+    const costs = this.#routesOf(asked).map(({ provider, model = provider.model }) =>
+      costOf({ provider: provider.name, model, usage, at }, prices),
+    );
+    return costs.every((cost) => cost !== undefined) ? Math.max(0, ...costs) : undefined;
+  }
+
+  #routesOf(asked: string | undefined): readonly Route[] {
+    try {
+      return this.lines.chainOf(asked).map(({ route }) => route);
+    } catch {
+      return []; // there is no such model, which the call itself will say
+    }
   }
 
   /** One call. @throws LlmError without anything that looks like a key */

@@ -11,7 +11,7 @@ import { ConfigurationError, type Failure, type LlmErrorKind } from "../errors.t
 import type { LlmRequested, RecordedRetryPolicy } from "../events.ts";
 import type { Job } from "../job.ts";
 import { mayRetry, retryDelayMs } from "../retry.ts";
-import type { OutgoingWork } from "../storage.ts";
+import type { OutgoingWork } from "../storage-work.ts";
 import { ModelGate } from "./model-gate.ts";
 import { assertLimits, type ModelLimits } from "./model-limits.ts";
 import type { ModelTable, Route } from "./model-table.ts";

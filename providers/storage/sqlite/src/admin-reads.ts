@@ -17,7 +17,7 @@ import type {
 } from "@stet/core";
 import { ConfigurationError } from "@stet/core";
 import { sql, type Kysely, type RawBuilder } from "kysely";
-import { treeSql } from "./admin-writes.ts";
+import { treeSql } from "./lineage.ts";
 import type { Database } from "./database.ts";
 import { prepareReadHistory } from "./history.ts";
 import { firstEnded, statuses } from "./statuses.ts";

@@ -3,13 +3,17 @@
  */
 import type { PruneQuery } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
+import type { Budgets } from "./budgets.ts";
 import { limitMax, type Database } from "./database.ts";
 import { prepareRemoveHistory } from "./history.ts";
+import { treeSql } from "./lineage.ts";
+import { anyBuild } from "./schema.ts";
 import { firstEnded } from "./statuses.ts";
 
 /** The writing verbs of the admin side. */
 export interface AdminWrites {
   unblock(ids: readonly string[], change: ChangeSet): string[];
+  topUp: Budgets["topUp"];
   restart(
     restart: { readonly instanceId: string; readonly body: string; readonly at: number },
     change: ChangeSet,
@@ -17,13 +21,6 @@ export interface AdminWrites {
   deleteTree(instanceId: string, force: boolean, change: ChangeSet): "deleted" | "unknown" | "running" | "notRoot";
   prune(query: PruneQuery, change: ChangeSet): { readonly trees: number; readonly executions: number };
 }
-
-/** An instance and all below it, parents before children. */
-export const treeSql = `WITH RECURSIVE tree (key, depth) AS (
-    SELECT key, 0 FROM instances WHERE id = ?
-    UNION ALL
-    SELECT i.key, depth + 1 FROM tree CROSS JOIN instances i ON i.parent = tree.key
-    ORDER BY 2)`;
 
 /** A page of roots that ended before a time, after the last one of the page before. */
 interface EndedRoots {
@@ -46,10 +43,13 @@ interface TreeRow {
 }
 
 /** Prepares them for a connection. */
-export function prepareAdminWrites(db: Database): AdminWrites {
+export function prepareAdminWrites(db: Database, budgets: Budgets): AdminWrites {
   const unblockOne = db.prepare<[string]>(
     `UPDATE instances SET blocked = NULL, blocked_builds = NULL, attempts = 0 WHERE id = ? AND blocked IS NOT NULL`,
   );
+  const suspended = db
+    .prepare<[string], number>(`SELECT key FROM instances WHERE id = ? AND blocked_builds = '${anyBuild}'`)
+    .pluck();
   const find = db.prepare<[string], { key: number; status: number; parent: number | null }>(
     "SELECT key, status, parent FROM instances WHERE id = ?",
   );
@@ -69,7 +69,15 @@ export function prepareAdminWrites(db: Database): AdminWrites {
   const removeTree = prepareRemoveTree(db);
   const prune = preparePrune(db, removeTree);
 
-  const unblockAll = db.transaction((ids: readonly string[]) => ids.filter((id) => unblockOne.run(id).changes > 0));
+  const unblock = (id: string): boolean => {
+    const key = suspended.get(id);
+    if (key !== undefined) budgets.reopen(key);
+    return unblockOne.run(id).changes > 0;
+  };
+  const unblockAll = db.transaction((ids: readonly string[]) => ids.filter(unblock));
+  const topUp = db.transaction((request: Parameters<AdminWrites["topUp"]>[0], change: ChangeSet) =>
+    budgets.topUp(request, change),
+  );
   const restart = db.transaction(
     ({ instanceId, body, at }: Parameters<AdminWrites["restart"]>[0]): ReturnType<AdminWrites["restart"]> => {
       const row = find.get(instanceId);
@@ -97,6 +105,7 @@ export function prepareAdminWrites(db: Database): AdminWrites {
       change.instances.push(...cleared);
       return cleared;
     },
+    topUp: (request, change) => topUp.immediate(request, change),
     restart(request, change) {
       const outcome = restart.immediate(request);
       if (outcome === "restarted") {
@@ -131,6 +140,8 @@ function prepareRemoveTree(db: Database): (rootId: string, force: boolean, chang
     "state",
     "outputs",
     "answers",
+    "budgets",
+    "bookings",
   ].map((table) => db.prepare<[number]>(`DELETE FROM ${table} WHERE instance = ?`));
   const deletePayloads = db.prepare<[number]>("DELETE FROM payloads WHERE root = ?");
   const deleteInstance = db.prepare<[number]>("DELETE FROM instances WHERE key = ?");

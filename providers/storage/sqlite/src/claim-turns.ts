@@ -7,7 +7,7 @@
  */
 import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim, WorkerKey } from "@stet/core";
 import { limitMax, readThenWrite, type Database } from "./database.ts";
-import { blockedBuild } from "./schema.ts";
+import { anyBuild, blockedBuild, isRefusal } from "./schema.ts";
 import { firstEnded } from "./statuses.ts";
 
 interface MessageRow {
@@ -58,24 +58,29 @@ interface ClaimBinding {
   readonly max: number;
 }
 
-/** The instances that a claim may have, by a {@link ClaimBinding}. */
-const mayHave = `i.status < ${firstEnded}
+/**
+ * The instances that a claim may have, by a {@link ClaimBinding}.
+ *
+ * @param whenSuspended - What makes it worth to have one that is suspended.
+ */
+const mayHave = (whenSuspended: string): string => `i.status < ${firstEnded}
   AND (i.owner IS NULL OR i.owner = :worker)
   AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END
     IN (SELECT value FROM json_each(:handlers))
-  AND (i.blocked_builds IS NULL OR instr(i.blocked_builds, :build) = 0)`;
+  AND (i.blocked_builds IS NULL
+    OR CASE i.blocked_builds WHEN '${anyBuild}' THEN ${whenSuspended} ELSE instr(i.blocked_builds, :build) = 0 END)`;
 
 // CROSS JOIN keeps SQLite from turning the order of the loops around.
 const messagesSql = `SELECT m.key, m.instance, i.owner, m.at, m.body
   FROM messages m CROSS JOIN instances i ON i.key = m.instance
-  WHERE ${mayHave} ORDER BY m.key ${limitMax}`;
+  WHERE ${mayHave(`NOT ${isRefusal}`)} ORDER BY m.key ${limitMax}`;
 const timersSql = `SELECT t.instance, i.owner, t.execution, t.event_id, t.fire_at, t.body
   FROM timers t CROSS JOIN instances i ON i.key = t.instance
-  WHERE t.fire_at <= :now AND ${mayHave} ORDER BY t.fire_at ${limitMax}`;
+  WHERE t.fire_at <= :now AND ${mayHave("1")} ORDER BY t.fire_at ${limitMax}`;
 const forgottenSql = `SELECT i.key FROM instances i
-  WHERE i.unsettled = 1 AND i.owner = :worker AND i.key NOT IN (SELECT value FROM json_each(:held)) AND ${mayHave} ${limitMax}`;
+  WHERE i.unsettled = 1 AND i.owner = :worker AND i.key NOT IN (SELECT value FROM json_each(:held)) AND ${mayHave("0")} ${limitMax}`;
 const orphansSql = `SELECT i.key FROM instances i
-  WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave} ${limitMax}`;
+  WHERE i.unsettled = 1 AND i.owner IS NULL AND ${mayHave("0")} ${limitMax}`;
 
 /** Prepares `claimTurns` for a connection. */
 export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTurn[] {

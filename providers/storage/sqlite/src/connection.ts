@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StorageError } from "@stet/core";
 import { prepareAdminReads, type AdminReads } from "./admin-reads.ts";
 import { prepareAdminWrites, type AdminWrites } from "./admin-writes.ts";
+import { type Budgets, prepareBudgets } from "./budgets.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import { prepareCapacity, type Capacity } from "./capacity.ts";
 import { prepareClaimTurns } from "./claim-turns.ts";
@@ -26,7 +27,8 @@ import { prepareWork, type Work } from "./work.ts";
 import { prepareWorkers, type Workers } from "./workers.ts";
 
 /** All verbs bound to one open connection. */
-export interface Verbs extends Turns, Work, Capacity, Workers, ModelCalls, Messages, AdminWrites, Trees {
+export interface Verbs
+  extends Turns, Work, Capacity, Workers, ModelCalls, Messages, AdminWrites, Trees, Pick<Budgets, "readBudget"> {
   readonly db: Database;
   readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
   readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
@@ -124,6 +126,7 @@ export class Connection {
 
 function bind(db: Database): Verbs {
   const messages = prepareMessages(db);
+  const budgets = prepareBudgets(db);
   return {
     db,
     ...messages,
@@ -132,10 +135,11 @@ function bind(db: Database): Verbs {
     ...prepareCapacity(db),
     ...prepareWorkers(db),
     ...prepareModelCalls(db),
-    ...prepareAdminWrites(db),
-    ...prepareTrees(db),
+    ...prepareAdminWrites(db, budgets),
+    ...prepareTrees(db, budgets),
     claimTurns: prepareClaimTurns(db),
-    commitTurns: prepareCommitTurns(db, messages.mail),
+    commitTurns: prepareCommitTurns(db, messages.mail, budgets),
+    readBudget: (instanceId) => budgets.readBudget(instanceId),
     reads: prepareAdminReads(db),
     nextWakeAt: prepareNextWakeAt(db),
   };

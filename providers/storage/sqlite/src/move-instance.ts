@@ -6,7 +6,7 @@
  */
 import type { InstanceKey, TurnCommit, WorkerKey } from "@stet/core";
 import type { Database } from "./database.ts";
-import { blockedBuild } from "./schema.ts";
+import { anyBuild, blockedBuild } from "./schema.ts";
 import { statuses } from "./statuses.ts";
 
 type Value = string | number | null;
@@ -51,7 +51,7 @@ export function prepareMove(db: Database): MoveInstance {
       let update = updates.get(columns);
       if (update === undefined) updates.set(columns, (update = prepareUpdate(columns)));
       const id = update.get(...values, key, worker, expectedEventId, execution);
-      if (id !== undefined && turn.blocked === undefined) appendHistory(turn, chunk);
+      if (id !== undefined && turn.blocked === undefined && turn.suspended === undefined) appendHistory(turn, chunk);
       return id;
     },
   };
@@ -59,7 +59,7 @@ export function prepareMove(db: Database): MoveInstance {
 
 /** The SET list of a turn, the same text for turns of the same kind, and its values. */
 function changedColumns(turn: TurnCommit, chunk: number): { columns: string; values: Value[] } {
-  const { history, ended, blocked, version, customStatus, at } = turn;
+  const { history, ended, blocked, suspended, version, customStatus, at } = turn;
   let columns = "updated_at = ?, unsettled = ?";
   const values: Value[] = [at, turn.unsettled && ended === undefined ? 1 : 0];
   const set = (column: string, value: Value): void => {
@@ -67,12 +67,19 @@ function changedColumns(turn: TurnCommit, chunk: number): { columns: string; val
     values.push(value);
   };
 
-  if (!turn.keep || ended !== undefined || blocked !== undefined) columns += ", owner = NULL";
+  if (!turn.keep || ended !== undefined || blocked !== undefined || suspended !== undefined)
+    columns += ", owner = NULL";
   if (blocked !== undefined) {
     columns += ", attempts = 0";
     // Builds add up: two that cannot run an instance must not hand it back and forth.
     set("blocked = ?", blocked.error);
     set("blocked_builds = coalesce(blocked_builds, '') || ?", blockedBuild(blocked.buildId));
+    return { columns, values };
+  }
+  if (suspended !== undefined) {
+    columns += ", attempts = 0";
+    set("blocked = ?", suspended.error);
+    set("blocked_builds = ?", anyBuild);
     return { columns, values };
   }
   columns += ", attempts = 0, blocked = NULL, blocked_builds = NULL";

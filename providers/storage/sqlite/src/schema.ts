@@ -16,6 +16,13 @@ export function blockedBuild(buildId: string): string {
   return `|${encodeURIComponent(buildId)}|`;
 }
 
+/** In the place of that list: the instance is suspended, whatever the build. No list looks like it. */
+export const anyBuild = "*";
+
+/** Whether the message `m` is a refusal that no top-up has overtaken. */
+export const isRefusal = `EXISTS (SELECT 1 FROM bookings b
+  WHERE b.instance = m.instance AND b.execution = m.execution AND b.event_id = m.event_id AND b.refusal = m.key)`;
+
 const firstStep = `
   -- Small and hot. Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
   -- root is NULL for the top of a tree, which is its own root. last_chunk is the end of the current history,
@@ -184,6 +191,34 @@ const firstStep = `
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (instance, name)
+  ) WITHOUT ROWID;
+
+  -- Only of instances with a budget of their own. Sums over the instance and all below it; an absent limit is none.
+  CREATE TABLE budgets (
+    instance INTEGER PRIMARY KEY,
+    opened_at INTEGER NOT NULL,
+    time_limit INTEGER,
+    tokens_limit INTEGER,
+    tokens_spent INTEGER NOT NULL DEFAULT 0,
+    tokens_reserved INTEGER NOT NULL DEFAULT 0,
+    nano_usd_limit INTEGER,
+    nano_usd_spent INTEGER NOT NULL DEFAULT 0,
+    nano_usd_reserved INTEGER NOT NULL DEFAULT 0,
+    calls_limit INTEGER,
+    calls_spent INTEGER NOT NULL DEFAULT 0,
+    calls_reserved INTEGER NOT NULL DEFAULT 0
+  );
+
+  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken.
+  CREATE TABLE bookings (
+    instance INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    nano_usd INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    refusal INTEGER,
+    PRIMARY KEY (instance, execution, event_id)
   ) WITHOUT ROWID;
 
   -- The key is the offset: a reader that resumes on an instance made anew must not be ahead of it.

@@ -2,11 +2,21 @@
  * Whole trees as data, out of a store and into another: what stands in the tables without the keys, which are a store's
  * own. Each verb is one transaction, so a tree is read as it stood at one moment and put in whole or not at all.
  */
-import type { StorageAdmin, StoredExecution, StoredInstance, StoredTree, StoredWait, StoredWork } from "@stet/core";
-import { treeSql } from "./admin-writes.ts";
+import type {
+  StorageAdmin,
+  StoredBooking,
+  StoredExecution,
+  StoredInstance,
+  StoredTree,
+  StoredWait,
+  StoredWork,
+} from "@stet/core";
+import { type BudgetRow, type Budgets, recordOf } from "./budgets.ts";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 import { prepareReadChunks } from "./history.ts";
+import { treeSql } from "./lineage.ts";
+import { isRefusal } from "./schema.ts";
 import { firstEnded, statuses } from "./statuses.ts";
 import { insertWorkSql, workValues, type WorkValues } from "./turn-parts.ts";
 
@@ -17,8 +27,8 @@ export interface Trees {
 }
 
 /** Prepares them for a connection. */
-export function prepareTrees(db: Database): Trees {
-  return { exportTree: prepareExport(db), importTree: prepareImport(db) };
+export function prepareTrees(db: Database, budgets: Budgets): Trees {
+  return { exportTree: prepareExport(db), importTree: prepareImport(db, budgets) };
 }
 
 interface InstanceRow {
@@ -48,7 +58,17 @@ interface MessageRow {
 /** What the row of an instance holds of it. */
 type InstanceColumns = Omit<
   StoredInstance,
-  "execution" | "executions" | "messages" | "messageKeys" | "timers" | "work" | "waits" | "state" | "outputs"
+  | "execution"
+  | "executions"
+  | "messages"
+  | "messageKeys"
+  | "timers"
+  | "work"
+  | "waits"
+  | "state"
+  | "outputs"
+  | "budget"
+  | "bookings"
 >;
 
 /** A record as a row holds it: what is absent is NULL. */
@@ -76,7 +96,8 @@ function prepareExport(db: Database): Trees["exportTree"] {
   const readChunks = prepareReadChunks(db);
   const partOf = <Row>(sql: string) => db.prepare<[number], Row>(sql);
   const messages = partOf<MessageRow>(
-    "SELECT body, at, execution, event_id AS eventId FROM messages WHERE instance = ? ORDER BY key",
+    `SELECT m.body, m.at, m.execution, m.event_id AS eventId FROM messages m
+     WHERE m.instance = ? AND NOT ${isRefusal} ORDER BY m.key`,
   );
   const messageKeys = db
     .prepare<[number], string>("SELECT idempotency_key FROM message_keys WHERE instance = ? ORDER BY 1")
@@ -97,6 +118,11 @@ function prepareExport(db: Database): Trees["exportTree"] {
   );
   const outputs = partOf<StoredInstance["outputs"][number]>(
     "SELECT body, at FROM outputs WHERE instance = ? ORDER BY key",
+  );
+  const budget = partOf<BudgetRow>("SELECT * FROM budgets WHERE instance = ?");
+  const bookings = partOf<StoredBooking>(
+    `SELECT event_id AS eventId, tokens, nano_usd AS nanoUsd, calls FROM bookings
+     WHERE instance = ? AND refusal IS NULL ORDER BY event_id`,
   );
   const payloads = partOf<StoredTree["payloads"][number]>(
     "SELECT digest, body FROM payloads WHERE root = ? ORDER BY key",
@@ -133,6 +159,8 @@ function prepareExport(db: Database): Trees["exportTree"] {
     waits: waits.all(row.key).map((wait) => present<StoredWait>(wait)),
     state: state.all(row.key),
     outputs: outputs.all(row.key),
+    ...budgetIn(budget.get(row.key)),
+    ...bookingsIn(bookings.all(row.key)),
   });
 
   return db.transaction((instanceId: string): ReturnType<Trees["exportTree"]> => {
@@ -143,7 +171,17 @@ function prepareExport(db: Database): Trees["exportTree"] {
   });
 }
 
-function prepareImport(db: Database): Trees["importTree"] {
+function budgetIn(row: BudgetRow | undefined): Pick<StoredInstance, "budget"> {
+  if (row === undefined) return {};
+  const { limits, spent, openedAt } = recordOf(row);
+  return { budget: { limits, spent, openedAt } };
+}
+
+function bookingsIn(bookings: readonly StoredBooking[]): Pick<StoredInstance, "bookings"> {
+  return bookings.length === 0 ? {} : { bookings };
+}
+
+function prepareImport(db: Database, budgets: Budgets): Trees["importTree"] {
   const keyOf = db.prepare<[string], number>("SELECT key FROM instances WHERE id = ?").pluck();
   const insertInstance = db.prepare<(string | number | null)[]>(
     `INSERT INTO instances (id, root, parent, name, version, status, labels, created_at, updated_at, custom_status,
@@ -229,6 +267,7 @@ function prepareImport(db: Database): Trees["importTree"] {
     );
     insertHistories(key, instance);
     insertParts(key, instance);
+    budgets.restore(key, instance);
     return key;
   };
 
