@@ -26,7 +26,7 @@ for (const [id, profile] of profiles) console.log(`\n${profileText(id, profile)}
 if (args.json !== undefined) writeFileSync(args.json, `${JSON.stringify(report, undefined, 2)}\n`);
 if (failed.length > 0) leave(`Could not be measured: ${failed.join(", ")}`);
 if (args.writeDocs) {
-  await profileOne("chain100x100");
+  for (const rowId of ["chain5x10k", "chain100x100"]) await profileOne(rowId);
   writeDocs(report, profiles);
 }
 

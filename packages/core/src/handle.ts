@@ -26,7 +26,7 @@ import type {
   StreamPiece,
   WaitingFor,
 } from "./instance-handle.ts";
-import type { Change, InstanceWatcher } from "./instance-watcher.ts";
+import type { Change, InstanceChanges, InstanceWatcher } from "./instance-watcher.ts";
 import type { Message } from "./messages.ts";
 import { shown } from "./options.ts";
 import type { Payload } from "./payload.ts";
@@ -80,6 +80,8 @@ export class Handle<Output> implements InstanceHandle<Output> {
     try {
       for (let next: Change = look ? "changed" : await changes.next(limitAt); ; next = await changes.next(limitAt)) {
         if (next === "closed") throw closed(this.instanceId);
+        const told = this.#plainOutput(changes.completed);
+        if (told !== undefined) return told.value as Output;
         const record = await this.#record();
         if (isOver(record)) return this.#outcome(record) as Output;
         if (next === "late") {
@@ -204,6 +206,13 @@ export class Handle<Output> implements InstanceHandle<Output> {
       if (record === undefined) throw unknown(this.instanceId);
       return record;
     });
+  }
+
+  /** What the instance is told to have put out, unless more than the text is needed to read it. */
+  #plainOutput(completed: InstanceChanges["completed"]): { readonly value?: Payload } | undefined {
+    if (completed?.output === undefined) return completed && {};
+    const what = `the output of instance ${this.instanceId}`;
+    return this.#means.codec.decodePlain<{ readonly value: Payload }>([completed.output], what)?.[0];
   }
 
   #outcome(record: InstanceRecord): Payload | undefined | Promise<Payload> {

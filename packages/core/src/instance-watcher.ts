@@ -94,7 +94,7 @@ export class InstanceWatcher {
     this.#stopLooking = undefined;
   }
 
-  #changed({ instances, ended }: StorageChange): void {
+  #changed({ instances, ended, completed }: StorageChange): void {
     if (ended === undefined || ended.length > 0) this.#ends++;
     if (instances === undefined) {
       for (const watching of this.#watching.values()) for (const changes of watching) changes.notice(true);
@@ -102,7 +102,10 @@ export class InstanceWatcher {
     }
     const over = ended === undefined ? undefined : new Set(ended);
     for (const id of instances) {
-      for (const changes of this.#watching.get(id) ?? []) changes.notice(over?.has(id) ?? true);
+      for (const changes of this.#watching.get(id) ?? []) {
+        if (completed?.has(id) === true) changes.completed = { output: completed.get(id) };
+        changes.notice(over?.has(id) ?? true);
+      }
     }
   }
 }
@@ -110,6 +113,8 @@ export class InstanceWatcher {
 /** The changes of one instance, one after another. Whoever asked for them stops them. */
 export class InstanceChanges {
   readonly stop: () => void;
+  /** What the instance put out, as it is stored, where it was told that it has completed: then it need not be read. */
+  completed: { readonly output: string | undefined } | undefined;
   readonly #watcher: InstanceWatcher;
   readonly #clock: Clock;
   readonly #onlyEnd: boolean;

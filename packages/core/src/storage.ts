@@ -380,6 +380,8 @@ export interface StorageChange {
   readonly instances?: readonly string[];
   /** Those of `instances` that have ended or were deleted. Absent means any of them may have. */
   readonly ended?: readonly string[];
+  /** What those of `ended` put out that completed just now, as it is stored. A provider tells what it has at hand. */
+  readonly completed?: ReadonlyMap<string, string | undefined>;
 }
 
 /** The store. Every verb takes many. */

@@ -40,6 +40,7 @@ export function prepareCommitTurns(db: Database, mail: Mail, budgets: Budgets): 
     if (id !== undefined) {
       change.instances.push(id);
       if (turn.ended !== undefined) change.ended.push(id);
+      if (turn.ended?.status === "completed") (change.completed ??= new Map()).set(id, turn.ended.output);
     }
     return refused.length === 0 ? "committed" : { refused };
   };

@@ -149,6 +149,33 @@ export function changes(bench: Bench): void {
       assert.ok((await Promise.all(seen)).includes("completed"));
     });
 
+    test("onChange() tells no other output of what has completed than the one that is stored", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const told = new Map<string, string | undefined>();
+      t.after(
+        store.onChange(({ completed = new Map<string, string | undefined>() }) => {
+          for (const [id, output] of completed) told.set(id, output);
+        }),
+      );
+      const endings = {
+        a: { status: "completed", output: "out of a" },
+        b: { status: "completed" },
+        c: { status: "failed", error: "not out of c" },
+      } as const;
+      for (const [id, ended] of Object.entries(endings)) {
+        const turn = await running(store, anna, id);
+        await hears(
+          bench,
+          store,
+          (change) => mayHaveEnded(change, id),
+          () => run(store, anna, turn, { ended }),
+        );
+      }
+
+      assert.ok(!told.has("c"));
+      for (const [id, output] of told) assert.equal(output, (await recordOf(store, id)).output);
+    });
+
     test("onChange() tells which instance has a new status, output, wait or block", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
       let turn = await running(store, anna, "a");
