@@ -25,7 +25,8 @@ export function readCorpus(): readonly Specimen[] {
   });
 }
 
-function filesIn(folder: string): string[] {
+/** Relative to the root. */
+export function filesIn(folder: string): string[] {
   return readdirSync(join(root, folder))
     .filter((name) => /\.[jt]s$/.test(name))
     .sort()

@@ -15,5 +15,8 @@ export type {
   SourcePosition,
 } from "./graph.ts";
 
+// From history to path
+export { type FlowPath, followHistory, type Visit } from "./follow.ts";
+
 // From flow graph to text
 export { toMermaid } from "./render/mermaid.ts";

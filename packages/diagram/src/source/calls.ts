@@ -134,7 +134,7 @@ function asked(
   const said = categories?.join(" | ") ?? subject;
   return {
     kind: "model",
-    name: method,
+    name: method === "extractFeatures" ? "extract" : method, // as history calls it
     label: shortened(said === undefined ? method : `${method}: ${said}`),
     ...(categories !== undefined && { categories }),
   };

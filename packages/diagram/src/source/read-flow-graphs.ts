@@ -33,7 +33,12 @@ export function readFlowGraphs({ files, tsconfig, folder = process.cwd() }: Sour
   const paths = files.map((file) => resolve(folder, file));
   for (const path of paths)
     if (!ts.sys.fileExists(path)) throw new ConfigurationError(`Expected ${path} to be a file, got none`);
-  const program = ts.createProgram(paths, compilerOptions(paths, tsconfig));
+  const options = compilerOptions(paths, tsconfig);
+  // Comments are read only where they hold types: half of a declaration file is comments.
+  const host = Object.assign(ts.createCompilerHost(options), {
+    jsDocParsingMode: ts.JSDocParsingMode.ParseForTypeErrors,
+  });
+  const program = ts.createProgram(paths, options, host);
   const checker = program.getTypeChecker();
   const meaning = new Meaning(checker);
   const reading = { checker, meaning, durability: new Durability(checker, meaning), folder: resolve(folder) };
