@@ -87,6 +87,8 @@ function question(ask: Extract<Operation, { op: "ask" }>["ask"]): string {
       return `ctx.classify("a number", ["even", "odd"])`;
     case "generateStructured":
       return `ctx.generateStructured("A form.", { type: "object" })`;
+    case "summarize":
+      return `ctx.summarize("many words", { maxWords: 2 })`;
     case "generate":
     case "unanswered":
       return `ctx.generate("A word.")`;
