@@ -280,7 +280,7 @@ test("a call that takes too long is superseded, and what it says later reaches n
 
   assert.equal(await env.result(run), "Yes");
   const pieces = shortly(await assertRecorded(run));
-  assert.deepEqual(pieces, ["delta Hm", "superseded", "superseded", "delta Yes", "end"]);
+  assert.deepEqual(pieces, ["delta Hm", "superseded", "delta Yes", "end"]);
 });
 
 test("a call that is cancelled ends without an end", async (t) => {
@@ -299,6 +299,29 @@ test("a call that is cancelled ends without an end", async (t) => {
 
   assert.equal(await env.result(run), "late");
   assert.deepEqual(shortly(await all(run.stream())), ["delta Let me"]);
+});
+
+test("a worker that is shut down writes nothing more, and the next one begins anew", async (t) => {
+  const logger = journal();
+  const llm = speaker();
+  const env = await environment(t, { orchestrations: [tell], llm, logger });
+  const run = await env.startOrchestration(tell, { stream: true });
+  await env.until(() => llm.calls.length === 1);
+  llm.calls[0]?.say("Half a");
+  await env.runtime.shutdown({ timeout: 0 });
+  llm.calls[0]?.say(" sentence");
+  env.clock.jumpTo(env.clock.now() + 1_000);
+  await hop();
+  assert.deepEqual(
+    logger.lines.filter(({ level }) => level !== "debug"),
+    [],
+  );
+
+  await env.restart();
+  await env.until(() => llm.calls.length === 2);
+  llm.calls[1]?.end("A whole one");
+  assert.equal(await env.result(run), "A whole one");
+  assert.deepEqual(shortly(await assertRecorded(run)), ["superseded", "delta A whole one", "end"]);
 });
 
 test("a provider that does not stream, or says something else in the end, is put right", async (t) => {

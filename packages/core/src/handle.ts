@@ -178,8 +178,13 @@ export class Handle<Output> implements InstanceHandle<Output> {
   }
 
   async *stream({ channel, ...options }: StreamOptions = {}): AsyncGenerator<StreamPiece> {
+    const emptied = new Set<string>(); // a failed attempt and the one after it both say that nothing counts
     for await (const { offset, at, data, stream } of this.outputs(options)) {
       if (stream === undefined || (channel !== undefined && stream.channel !== channel)) continue;
+      const call = `${stream.execution}/${stream.eventId}`;
+      if (stream.kind !== "superseded") emptied.delete(call);
+      else if (emptied.has(call)) continue;
+      else emptied.add(call);
       yield { ...stream, offset, at, text: data as string };
     }
   }

@@ -7,6 +7,7 @@ import { idleCpu } from "./idle-cpu.ts";
 import { idleMemory } from "./idle-memory.ts";
 import { replay } from "./replay.ts";
 import { startToResult } from "./start-to-result.ts";
+import { streams } from "./streams.ts";
 import { takeover } from "./takeover.ts";
 import { chain100x100, chain5x10k, fanout10k } from "./throughput.ts";
 import { transcript } from "./transcript.ts";
@@ -21,6 +22,7 @@ export const workloads: readonly Workload[] = [
   coldResume,
   idleMemory,
   transcript,
+  streams,
   takeover,
   idleCpu,
   guardCost,

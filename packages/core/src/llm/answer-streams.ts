@@ -74,6 +74,7 @@ export class AnswerStreams {
       const rows = streams.flatMap((stream) =>
         stream.take().map((row) => ({ stream, row: this.#rowOf(stream.job, row) })),
       );
+      if (rows.length === 0) return;
       const outcomes = await storage
         .appendOutputs(
           worker(),
@@ -157,7 +158,7 @@ export class AnswerStream {
 
   /** What is to be written now. */
   take(): StreamRow[] {
-    if (this.#state === "closed") return [];
+    if (this.#state === "closed" || this.job.abandoned !== undefined) return [];
     const rows: StreamRow[] = [];
     if (this.#supersedes) rows.push(this.#row("superseded"));
     if (this.#text.length > this.#taken) rows.push(this.#row("delta", this.#text.slice(this.#taken)));

@@ -60,9 +60,15 @@ export const tools: Chapter = (bench) => {
       it("may come with a text", async () => {
         const { llm } = stageOf({ ...said, text: ["Let me ", "look."] });
 
-        const { answer, finishReason } = await ask(llm, request, options);
+        const { heard, onDelta } = listener();
+        const { answer, finishReason } = await ask(llm, request, how === "streamed" ? { onDelta } : {});
 
         assert.deepEqual([answer.text, answer.toolCalls?.length, finishReason], ["Let me look.", 2, "tool_calls"]);
+        assert.deepEqual(
+          heard,
+          how === "streamed" ? ["Let me ", "look."] : [],
+          "Expected to hear the text and no more.",
+        );
       });
 
       it("that were cut short are left out", { skip: brokenArguments }, async () => {
