@@ -81,7 +81,7 @@ test("simulate() holds what is irreversible to one start, and lets `check` accep
     activities: bank((key) => key, true),
     inputs: [{}],
   };
-  await simulate({ ...options, runs: 40, check: ({ output }) => void seen.add(JSON.stringify(output)) });
+  await simulate({ ...options, runs: 30, check: ({ output }) => void seen.add(JSON.stringify(output)) });
 
   const possible = ['["outcome_unknown",0]', '["outcome_unknown",10]', '["paid",10]'];
   assert.deepEqual(
@@ -116,10 +116,10 @@ test("simulate() gives children what they wait for, and takes an answer that was
     llm,
     answerWait: ({ name }) => (name === "number" ? 7 : undefined),
     check: ({ output }) => assert.deepEqual(output, [7, "Short it is."]),
-    runs: 10,
+    runs: 5,
   });
 
-  assert.equal(runs, 10);
+  assert.equal(runs, 5);
 });
 
 test("simulate() ends when its time is over, however few runs that makes", async () => {

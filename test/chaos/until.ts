@@ -2,7 +2,7 @@
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  { withinMs = 60_000, everyMs = 10 } = {},
+  { withinMs = 120_000, everyMs = 10 } = {},
 ): Promise<void> {
   const giveUpAt = performance.now() + withinMs; // a loaded machine is slow, not wrong
   while (!(await condition())) {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
@@ -95,6 +95,21 @@ test("files that documents name exist", () => {
   assert.deepEqual(missing, []);
 });
 
+test("tests that docs/conformance.md names exist under that name", () => {
+  const titles = ["packages/testing/src/conformance", "test"].flatMap(titlesBelow);
+  const rows = read("docs/conformance.md")
+    .split("\n")
+    .filter((line) => line.startsWith("|"));
+  const named = rows.flatMap((row) => [...row.matchAll(/(?<![\w*`])\*([^*]+)\*(?!\*)/g)].map(([, name = ""]) => name));
+  assert.ok(named.length > 400, `${named.length} names`);
+
+  const isTitle = (name: string) => titles.some((title) => title.test(name));
+  assert.deepEqual(
+    named.filter((name) => !isTitle(name)),
+    [],
+  );
+});
+
 test("every error code is explained", () => {
   const union = /export type StetErrorCode =([^;]+);/.exec(read("packages/core/src/errors.ts"))?.[1] ?? "";
   const codes = [...union.matchAll(/"(\w+)"/g)].map(([, code = ""]) => code);
@@ -123,6 +138,18 @@ test("the reference is up to date and every public name has a doc comment", { ti
 
   assert.equal(stderr, "");
 });
+
+/** The titles of the tests in a folder, without a subject before a colon or a seed that is filled in. */
+function titlesBelow(folder: string): RegExp[] {
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" });
+  return files
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => [...read(join(folder, file)).matchAll(/\btest\(\s*(["`])((?:(?!\1)[^\\]|\\.)+)\1/g)])
+    .map(([, , title = ""]) => title.replaceAll(/\\(.)/g, "$1").replaceAll(/^\$\{\w+\}: | \(seed \$\{\w+\}\)$/g, ""))
+    .map((title) => title.split(/\$\{(?:[^{}]|\{[^{}]*\})*\}/))
+    .filter((parts) => parts.join("").length > 10) // the others may be anything
+    .map((parts) => new RegExp(`^${parts.map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".+")}$`));
+}
 
 interface PublicNames {
   readonly name: string;
