@@ -7,6 +7,7 @@ import {
   aesGcm,
   type Capsule,
   canonicalJson,
+  LlmError,
   orchestration,
   type Payload,
   type StoredInstance,
@@ -261,6 +262,19 @@ test("an answer that waits in the inbox is carried, and its request is not asked
   assert.equal(await away.result(await away.client.import(JSON.stringify(capsule))), "done");
 
   assert.deepEqual(starts, ["attempt 1", "attempt 2"]);
+});
+
+test("a model call that waits for its next attempt is carried with its place among others", async (t) => {
+  const llm = mock().on("generate", new LlmError("unavailable", "overloaded"), "hello");
+  const asking = orchestration("asking", async (ctx) => ctx.generate("say"));
+  const env = await environment(t, { orchestrations: [asking], llm });
+  await env.startOrchestration(asking, undefined, { instanceId: "asking" });
+  await env.settle();
+  const capsule = await env.client.export("asking");
+  assert.ok(capsule.tree.instances[0]?.work.some(({ rank }) => rank !== undefined));
+  const away = await environment(t, { orchestrations: [asking], llm, storage: sqlite(":memory:") });
+
+  assert.equal(await away.result(await away.client.import(JSON.stringify(capsule))), "hello");
 });
 
 test("a capsule with sealed contents needs the codec that sealed them", async (t) => {

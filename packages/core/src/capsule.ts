@@ -10,7 +10,7 @@ import { assertInstanceId, assertName, assertVersion } from "./definitions.ts";
 import { shown } from "./options.ts";
 import { canonicalHash, type Payload } from "./payload.ts";
 import { check } from "./schema.ts";
-import type { StoredExecution, StoredInstance, StoredTree } from "./storage-admin.ts";
+import type { StoredExecution, StoredInstance, StoredTree, StoredWait, StoredWork } from "./storage-admin.ts";
 
 /** A tree with all that belongs to it, as one JSON value. Write it with `JSON.stringify`. */
 export interface Capsule {
@@ -73,12 +73,15 @@ const message = { body: text, at: count };
 const labels = z.record(text, text);
 const amounts = { tokens: count, nanoUsd: count, calls: count };
 
+/** A schema for each member: what a store exports must be let in. */
+type Members<Stored> = { readonly [Member in keyof Stored]-?: z.ZodType };
+
 const executionSchema = z.strictObject({
   execution: number,
   startedAt: count,
   updatedAt: count,
   history: z.array(z.strictObject({ firstEventId: number, lastEventId: number, body: text })).min(1),
-});
+} satisfies Members<StoredExecution>);
 
 const instanceSchema = z.strictObject({
   instanceId: text,
@@ -112,7 +115,9 @@ const instanceSchema = z.strictObject({
       attempts: count,
       heartbeat: text.optional(),
       failure: text.optional(),
-    }),
+      rank: z.int().optional(),
+      tokens: count.optional(),
+    } satisfies Members<StoredWork>),
   ),
   waits: z.array(
     z.strictObject({
@@ -121,7 +126,7 @@ const instanceSchema = z.strictObject({
       details: text.optional(),
       since: count,
       timeoutAt: count.optional(),
-    }),
+    } satisfies Members<StoredWait>),
   ),
   state: z.array(z.strictObject({ key: text, value: text })),
   outputs: z.array(z.strictObject(message)),
@@ -133,7 +138,7 @@ const instanceSchema = z.strictObject({
     })
     .optional(),
   bookings: z.array(z.strictObject({ eventId: number, ...amounts })).optional(),
-});
+} satisfies Members<StoredInstance>);
 
 const capsuleSchema = z.strictObject({
   format: z.literal("stet-capsule"),
