@@ -12,7 +12,8 @@ import {
 } from "@stet/core";
 import { mock, says } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
-import { environment, fails, gate, ofKind } from "./world.ts";
+import { type CrashWorld, exploreCrashes } from "@stet/testing";
+import { environment, fails, gate, journal, ofKind } from "./world.ts";
 
 const usage: LlmUsage = { inputTokens: 1_000, outputTokens: 500 };
 const answers = () => mock().otherwise(says("ok", { usage }));
@@ -427,4 +428,36 @@ test("a fork begins with the budget of its origin, unspent; a capsule takes alon
   await other.client.topUp("f", { calls: 1 });
   assert.equal((await other.result(carried)).length, 4);
   assert.equal(llm.calls.length, 7);
+});
+
+/** A parent and two children under one budget, topped up once. What is asked is answered by the question alone. */
+function crashWorld(): CrashWorld<unknown> {
+  const llm = mock().otherwise(({ messages }) => says(`answer to ${messages[0]?.content}`, { usage }));
+  const family = orchestration("family", async (ctx) => {
+    const children = [1, 2].map((i) => ctx.subOrchestration(fan, 2, { instanceId: `${ctx.instanceId}-${i}` }));
+    return [await ctx.generate("own"), ...(await Promise.all(children)).flat()];
+  });
+  return {
+    storage: sqlite(":memory:"),
+    logger: journal(),
+    orchestrations: [family, fan],
+    llm,
+    prices,
+    scenario: async (env) => {
+      const run = await env.startOrchestration(family, undefined, { instanceId: "f", budget: { calls: 3, usd: 10 } });
+      await env.settle();
+      await env.client.topUp("f", { calls: 2 });
+      const result = await env.result(run);
+      const { limits, spent, reserved } = (await env.client.budget("f"))!;
+      const { calls, usd } = (await env.client.usage("f")).tree;
+      assert.deepEqual([spent.calls, spent.usd], [calls, usd]);
+      return { result, limits, calls, usd, reserved };
+    },
+  };
+}
+
+test("a crash anywhere neither loses nor doubles money, also around a top-up", { timeout: 120_000 }, async () => {
+  const report = await exploreCrashes(crashWorld);
+
+  assert.ok(report.runs > 30, `Expected many places to die at, got ${report.runs}`);
 });

@@ -45,7 +45,6 @@ const firstClaimSize = 16;
 
 /** Batches of instances under way before others are looked for in any case. */
 const mostRoundsWithoutClaim = 8;
-
 const nothing: readonly never[] = [];
 
 /** Most answers of this worker in one turn, so that a large fan-out does not hold up the batch. */

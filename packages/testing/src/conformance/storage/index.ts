@@ -9,6 +9,7 @@ import { answers } from "./answers.ts";
 import { appendedOutputs } from "./appended-outputs.ts";
 import { atomicity } from "./atomicity.ts";
 import { blocking } from "./blocking.ts";
+import { budgets } from "./budgets.ts";
 import { capabilities } from "./capabilities.ts";
 import { carriedTrees } from "./carried-trees.ts";
 import { changes } from "./changes.ts";
@@ -73,6 +74,7 @@ const chapters: readonly Chapter[] = [
   claims,
   capabilities,
   blocking,
+  budgets,
   starts,
   messages,
   idempotency,
