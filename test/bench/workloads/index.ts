@@ -5,6 +5,7 @@ import { coldResume } from "./cold-resume.ts";
 import { guardCost } from "./guard-cost.ts";
 import { idleCpu } from "./idle-cpu.ts";
 import { idleMemory } from "./idle-memory.ts";
+import { llmCalls, llmOverhead } from "./model-calls.ts";
 import { replay } from "./replay.ts";
 import { startToResult } from "./start-to-result.ts";
 import { streams } from "./streams.ts";
@@ -22,6 +23,8 @@ export const workloads: readonly Workload[] = [
   coldResume,
   idleMemory,
   transcript,
+  llmOverhead,
+  llmCalls,
   streams,
   takeover,
   idleCpu,

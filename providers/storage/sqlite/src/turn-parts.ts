@@ -15,7 +15,7 @@ export const insertWorkSql = `INSERT OR REPLACE INTO work
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 /** `visible_at` of a model call that is visible at once. */
-export const inLine = -1;
+const inLine = -1;
 
 /** What {@link insertWorkSql} takes. */
 export type WorkValues = (string | number | null)[];
