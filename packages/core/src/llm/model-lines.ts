@@ -28,6 +28,9 @@ const retryPolicy: RecordedRetryPolicy = {
 /** A model that has no capacity lets nobody through, so a call has to knock more often than at one that fails. */
 const mostRefusals = 30;
 
+/** After so many refusals the wait of a call grows no more: its model is paused as long as it refuses everybody. */
+const growingRefusals = 3;
+
 /** Failures of one model that say nothing about the next. The others would come again, or are an answer. */
 const fallbackKinds: ReadonlySet<unknown> = new Set<LlmErrorKind>([
   "rate_limited",
@@ -146,7 +149,7 @@ export class ModelLines {
       return { line: this.#lineOf(left), delayMs: 0 };
     }
     const length = Math.max(1, chain.length);
-    const rounds = Math.ceil(job.attempt / length);
+    const rounds = Math.min(Math.ceil(job.attempt / length), kind === "rate_limited" ? growingRefusals : Infinity);
     const policy = {
       ...retryPolicy,
       maxAttempts: length * (kind === "rate_limited" ? mostRefusals : retryPolicy.maxAttempts),
