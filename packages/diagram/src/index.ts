@@ -20,3 +20,4 @@ export { type FlowPath, followHistory, type Visit } from "./follow.ts";
 
 // From flow graph to text
 export { toMermaid } from "./render/mermaid.ts";
+export { toMermaidSequence } from "./render/mermaid-sequence.ts";

@@ -151,7 +151,7 @@ function categoriesOf({ checker }: Reader, list: Bound | undefined): readonly st
   const element = checker.getTypeAtLocation(list.node).getNumberIndexType();
   const types = element?.isUnion() ? element.types : element ? [element] : [];
   const texts = types.flatMap((type) => (type.isStringLiteral() ? [type.value] : []));
-  return texts.length > 0 && texts.length === types.length ? texts : undefined;
+  return texts.length > 0 && texts.length === types.length ? texts.sort() : undefined;
 }
 
 function valueText({ checker }: Reader, node: ts.Expression, { scope }: Frame): string {

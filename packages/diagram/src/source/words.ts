@@ -27,6 +27,7 @@ export function waysOf(checker: ts.TypeChecker, condition: ts.Expression): reado
   const others = type.types.flatMap((each) =>
     each.isStringLiteral() && each.value !== literal.text ? [each.value] : [],
   );
-  const rest = others.length <= 4 ? others.join(" | ") : "otherwise";
+  // The compiler keeps unions in the order in which it met their members, which depends on what else was read.
+  const rest = others.length <= 4 ? others.sort().join(" | ") : "otherwise";
   return isEqual ? [literal.text, rest] : [rest, literal.text];
 }
