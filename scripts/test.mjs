@@ -8,14 +8,23 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { ensureInstalled, root } from "./install.mjs";
+import { startPostgres } from "./postgres-server.mjs";
 
 const capMs = 30 * 60_000;
 const chosen = process.argv.slice(2);
 const files = chosen.length > 0 ? chosen.flatMap((path) => testFiles(resolve(path))) : everyTestFile();
 
 ensureInstalled();
+const server = needsPostgres() ? await startPostgres() : undefined;
+if (server !== undefined) process.env.DATABASE_URL = server.url;
 const { code, output } = await run(files.map((file) => relative(root, file)).sort());
+await server?.stop();
 process.exit(code || verdict(output));
+
+/** One server serves all files; DATABASE_URL names another. Tests that need one never pass without. */
+function needsPostgres() {
+  return !process.env.DATABASE_URL && files.some((file) => readFileSync(file, "utf8").includes("postgres"));
+}
 
 function everyTestFile() {
   return ["packages", "providers", "test"].flatMap((folder) => testFiles(join(root, folder)));

@@ -1,0 +1,167 @@
+/**
+ * Telling other processes that the store has changed, and hearing it from them, by `LISTEN` and `NOTIFY`. Nothing relies
+ * on it: what is not heard is found by looking again after a while, and where there is no such thing, soon.
+ *
+ * An announcement is a statement of its own after the transaction it is about, because a transaction that notifies makes
+ * every other that does so wait for its end. Many changes are announced as one.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { clearTimeout, setTimeout } from "node:timers";
+import type { StorageChange } from "@stet/core";
+import type { ClientBase } from "pg";
+import type { Database } from "./database.ts";
+import { fromJson, toJson } from "./values.ts";
+
+/** A connection that stays: what it is asked and told, and how it is given up. */
+export interface Line {
+  readonly client: ClientBase;
+  end(): void;
+}
+
+/** What announcements need. */
+export interface AnnouncementsOptions {
+  readonly schema: string;
+  /** Opens a connection to listen on. Absent: nothing is announced or heard. */
+  readonly connect: (() => Promise<Line>) | undefined;
+  readonly onChange: (change: StorageChange) => void;
+}
+
+/** How soon one looks again without hearing anything: where one listens, and where one cannot. */
+const lookAfterMs = { listening: 10_000, deaf: 1_000 };
+
+const firstPauseMs = 100;
+const longestPauseMs = 5_000;
+
+/** PostgreSQL carries fewer than 8,000 bytes. Longer lists go unnamed: anything may have changed. */
+const longestPayload = 7_500;
+
+const anything: StorageChange = { turns: true, work: true };
+
+/** See the head of the file. Lives as long as its database is open. */
+export class Announcements {
+  readonly #db: Database;
+  readonly #options: AnnouncementsOptions;
+  readonly #channel: string;
+  /** Tells one's own announcements from those of others. */
+  readonly #sender: string = randomUUID();
+  #line: Line | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #pauseMs = firstPauseMs;
+  #started = false;
+  #ended = false;
+  #pending: { turns: boolean; work: boolean; instances: string[] | undefined; ended: string[] | undefined } | undefined;
+  #sending = false;
+
+  constructor(db: Database, options: AnnouncementsOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.#channel = `stet_${createHash("sha256").update(options.schema).digest("hex").slice(0, 16)}`;
+  }
+
+  /** Begins to listen, once. */
+  start(): void {
+    if (this.#started || this.#ended) return;
+    this.#started = true;
+    if (this.#options.connect !== undefined) void this.#listen();
+    this.#lookAgain();
+  }
+
+  end(): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#line?.end();
+    this.#line = undefined;
+  }
+
+  /** Tells others, soon. */
+  announce({ turns, work, instances, ended }: StorageChange): void {
+    if (this.#options.connect === undefined || this.#ended) return;
+    const pending = (this.#pending ??= { turns: false, work: false, instances: [], ended: [] });
+    pending.turns ||= turns;
+    pending.work ||= work;
+    pending.instances = joined(pending.instances, instances);
+    pending.ended = joined(pending.ended, ended);
+    if (!this.#sending) void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    this.#sending = true;
+    while (this.#pending !== undefined && !this.#ended) {
+      const change = this.#pending;
+      this.#pending = undefined;
+      let payload = toJson({ by: this.#sender, ...change });
+      if (Buffer.byteLength(payload) > longestPayload) payload = toJson({ by: this.#sender, turns: true, work: true });
+      try {
+        await this.#db.query("SELECT pg_notify($1, $2)", [this.#channel, payload]);
+      } catch {
+        // Others look by themselves after a while.
+      }
+    }
+    this.#sending = false;
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      const line = await this.#options.connect!();
+      if (this.#ended) return line.end();
+      const lost = (): void => this.#lost(line);
+      line.client.on("error", lost);
+      line.client.on("end", lost);
+      line.client.on("notification", ({ payload }) => this.#hear(payload ?? ""));
+      this.#line = line;
+      await line.client.query(`LISTEN ${this.#channel}`);
+      this.#pauseMs = firstPauseMs;
+      this.#options.onChange(anything); // whatever happened before
+      this.#lookAgain();
+    } catch {
+      if (this.#line === undefined) this.#listenLater();
+      else this.#lost(this.#line);
+    }
+  }
+
+  #lost(line: Line): void {
+    if (this.#line !== line) return;
+    this.#line = undefined;
+    line.end();
+    this.#lookAgain();
+    this.#listenLater();
+  }
+
+  #listenLater(): void {
+    if (this.#ended) return;
+    setTimeout(() => void this.#listen(), this.#pauseMs * (0.5 + Math.random())).unref();
+    this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2);
+  }
+
+  #hear(payload: string): void {
+    let change: (StorageChange & { readonly by?: unknown }) | undefined;
+    try {
+      change = fromJson(payload) as typeof change;
+    } catch {
+      return; // not one of ours
+    }
+    if (change?.by === this.#sender) return;
+    this.#options.onChange({
+      turns: change?.turns !== false,
+      work: change?.work !== false,
+      ...(change?.instances && { instances: change.instances }),
+      ...(change?.ended && { ended: change.ended }),
+    });
+  }
+
+  #lookAgain(): void {
+    clearTimeout(this.#timer);
+    if (this.#ended) return;
+    const afterMs = this.#line === undefined ? lookAfterMs.deaf : lookAfterMs.listening;
+    this.#timer = setTimeout(() => {
+      this.#options.onChange(anything);
+      this.#lookAgain();
+    }, afterMs).unref();
+  }
+}
+
+function joined(some: string[] | undefined, more: readonly string[] | undefined): string[] | undefined {
+  if (some === undefined || more === undefined) return undefined;
+  for (const each of more) some.push(each);
+  return some;
+}

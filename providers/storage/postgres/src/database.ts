@@ -1,0 +1,66 @@
+/**
+ * The database under a connection pool: one statement at a time, on any of its connections, without any state left on
+ * one. A pooler between us and the server may exchange them between statements.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { isRepeatable } from "./errors.ts";
+import type { Routine, Routines } from "./routines.ts";
+import { rowTypes } from "./values.ts";
+
+/** What a statement takes. */
+export type Values = readonly (string | number | boolean | null | readonly (string | number)[])[];
+
+/** Where statements go, and what bounds them. */
+export interface DatabaseOptions {
+  readonly pool: pg.Pool;
+  readonly schema: string;
+  readonly routines: Routines;
+  readonly statementTimeoutMs: number;
+}
+
+/** A transaction that was in the way goes by: this often a statement is made again. */
+const mostRepeats = 10;
+
+/** See the head of the file. */
+export class Database {
+  /** The name of the schema as statements have it. */
+  readonly schema: string;
+  readonly #options: DatabaseOptions;
+  readonly #calls = new Map<Routine, string>();
+
+  constructor(options: DatabaseOptions) {
+    this.schema = pg.escapeIdentifier(options.schema);
+    this.#options = options;
+  }
+
+  /** A table of ours as statements have it. */
+  table(name: string): string {
+    return `${this.schema}.${name}`;
+  }
+
+  /** The rows that a function of ours answers. */
+  async call<Row>(routine: Routine, values: Values): Promise<Row[]> {
+    let text = this.#calls.get(routine);
+    if (text === undefined) {
+      const places = values.map((_, i) => `$${i + 1}`).join(", ");
+      text = `SELECT * FROM ${this.schema}.${this.#options.routines.name(routine)}(${places})`;
+      this.#calls.set(routine, text);
+    }
+    for (let repeats = 0; ; repeats++) {
+      try {
+        return await this.query<Row>(text, values);
+      } catch (error) {
+        if (repeats >= mostRepeats || !isRepeatable(error)) throw error;
+        await sleep(Math.random() * 5 * 2 ** repeats);
+      }
+    }
+  }
+
+  /** The rows of a statement. */
+  async query<Row>(text: string, values: Values = []): Promise<Row[]> {
+    const { pool, statementTimeoutMs } = this.#options;
+    const query = { text, values: [...values], types: rowTypes, query_timeout: statementTimeoutMs };
+    return (await pool.query(query)).rows as Row[];
+  }
+}

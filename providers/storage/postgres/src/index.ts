@@ -1,0 +1,2 @@
+/** The PostgreSQL storage provider of Stet. */
+export { postgres, type PostgresOptions } from "./postgres.ts";

@@ -1,0 +1,65 @@
+/**
+ * The functions that a build brings along: each verb that writes is one call of one of them, so it is one round trip and
+ * one transaction that no client can leave open, and its statements are planned once per connection, whatever stands
+ * between us and the server.
+ *
+ * They are code, not schema: their names end in the digest of their text, so that an old build and a new one can use one
+ * schema side by side. A statement of theirs sees what was committed before it began, and each relies on that: first it
+ * takes its locks, then it looks.
+ *
+ * Locks are taken in one order, in which nobody can wait for anybody in a circle: the worker; instances by key, those
+ * that go before those that are only written to; new instances by id; idempotency keys; work by key; sessions by name.
+ */
+import { createHash } from "node:crypto";
+
+/** A function of PostgreSQL: its name, what follows it in `CREATE FUNCTION`, and its body. */
+export interface Routine {
+  readonly name: string;
+  readonly signature: string;
+  readonly body: string;
+}
+
+/** The clock of the store in epoch milliseconds. */
+export const storeNow = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/** How a function of ours calls another. */
+export function called(name: string): string {
+  return `${name}${mark}`;
+}
+
+/** Stands for the digest, which is not known before the text is. */
+const mark = "__build";
+
+/**
+ * Plans are made once, before the tables have grown, and must hold when they have: by index, row by row, in the order in
+ * which rows are handed in. So no statement may join what was handed in with itself.
+ */
+const settings = `SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+  SET enable_hashjoin = off SET enable_mergejoin = off`;
+
+/** What a build brings along, for one schema. */
+export class Routines {
+  /** Names the build: its functions end in it. */
+  readonly digest: string;
+  readonly #routines: readonly Routine[];
+
+  constructor(routines: readonly Routine[]) {
+    this.#routines = routines;
+    const text = JSON.stringify([settings, routines]);
+    this.digest = createHash("sha256").update(text).digest("hex").slice(0, 12);
+  }
+
+  /** The name of a function in the store. */
+  name(routine: Routine): string {
+    return `${routine.name}_${this.digest}`;
+  }
+
+  /** The statements that make them in a schema, which is quoted already. */
+  create(schema: string): string[] {
+    return this.#routines.map((routine) =>
+      `CREATE OR REPLACE FUNCTION ${schema}.${called(routine.name)}${routine.signature}
+       LANGUAGE plpgsql VOLATILE SET search_path = ${schema}, pg_catalog, pg_temp ${settings}
+       AS $routine$\n#variable_conflict use_column\n${routine.body}\n$routine$`.replaceAll(mark, `_${this.digest}`),
+    );
+  }
+}
