@@ -1,11 +1,20 @@
 /**
  * What clients and operators ask. The queries that are many-shaped kysely writes.
  */
-import type { ExecutionRecord, InstanceQuery, InstanceRecord, Page, StorageAdmin, WaitRecord } from "@stet/core";
+import type {
+  ExecutionRecord,
+  InstanceQuery,
+  InstanceRecord,
+  Page,
+  StorageAdmin,
+  WaitingCall,
+  WaitRecord,
+} from "@stet/core";
 import { ConfigurationError } from "@stet/core";
 import { sql, type Kysely, type RawBuilder } from "kysely";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
+import { storeNow } from "./routines.ts";
 import { statuses } from "./schema.ts";
 import { readStats } from "./stats.ts";
 import { kyselyFor, rowsOf, type Tables } from "./tables.ts";
@@ -20,6 +29,7 @@ export type AdminReads = Pick<
   | "listExecutions"
   | "readHistory"
   | "listWaits"
+  | "listWaitingCalls"
   | "readState"
   | "readOutputs"
   | "stats"
@@ -44,6 +54,12 @@ export function bindAdminReads(db: Database, schema: string, clocks: Clocks): Ad
     WHERE id = $1 AND started_at IS NOT NULL ORDER BY 1`;
   const state = `SELECT name AS key, value FROM ${db.table("state")}
     WHERE instance = ${key} AND ($2::text[] IS NULL OR name = ANY ($2)) ORDER BY name`;
+  const calls = `SELECT event_id AS "eventId", name AS line,
+      CASE WHEN visible_at > 0 THEN visible_at - coalesce($2::bigint, ${storeNow}) END AS "visibleIn"
+    FROM ${db.table("work")} WHERE instance = ${key} AND owner IS NULL AND kind = 'model' ORDER BY event_id`;
+  const models = `SELECT m.name AS model, greatest(m.closed_until, m.next_at) - n.now AS "opensIn"
+    FROM ${db.table("models")} m, (SELECT coalesce($1::bigint, ${storeNow}) AS now) n
+    WHERE greatest(m.closed_until, m.next_at) > n.now ORDER BY m.name`;
   const outputs = `SELECT key AS offset, at, body FROM ${db.table("outputs")}
     WHERE instance = ${key} AND key > $2 ORDER BY key LIMIT $3`;
   return {
@@ -60,6 +76,18 @@ export function bindAdminReads(db: Database, schema: string, clocks: Clocks): Ad
       return rows.map(({ body }) => body);
     },
     listWaits: (query) => listWaits(db, tables, query),
+    async listWaitingCalls(instanceId, now) {
+      type Call = Omit<WaitingCall, "visibleAt"> & { readonly visibleIn: number | null };
+      const rows = await db.query<Call>(calls, [toText(instanceId), clocks.now(now)]);
+      const closed = await db.query<{ model: string; opensIn: number }>(models, [clocks.now(now)]);
+      return {
+        calls: rows.map(({ visibleIn, ...call }) => ({
+          ...call,
+          ...(visibleIn !== null && { visibleAt: now + visibleIn }),
+        })),
+        models: closed.map(({ model, opensIn }) => ({ model, opensAt: now + opensIn })),
+      };
+    },
     readState: (instanceId, keys) =>
       db.query(state, [toText(instanceId), keys === undefined ? null : keys.map(toText)]),
     readOutputs: (instanceId, afterOffset, limit) => db.query(outputs, [toText(instanceId), afterOffset, limit]),

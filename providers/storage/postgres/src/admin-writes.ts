@@ -69,6 +69,7 @@ export const removeTree: Routine = {
     DELETE FROM message_keys WHERE instance = ANY (v_keys);
     DELETE FROM state WHERE instance = ANY (v_keys);
     DELETE FROM outputs WHERE instance = ANY (v_keys);
+    DELETE FROM answers WHERE instance = ANY (v_keys);
     DELETE FROM payloads WHERE root = p_root;
     RETURN QUERY DELETE FROM instances WHERE key = ANY (v_keys) RETURNING id;
   END`,

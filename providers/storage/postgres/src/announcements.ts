@@ -37,7 +37,7 @@ const longestPayload = 7_500;
 
 const anything: StorageChange = { turns: true, work: true };
 
-/** See the head of the file. Lives as long as its database is open. */
+/** See the head of the file. Begins and ends with the opening of its store. */
 export class Announcements {
   readonly #db: Database;
   readonly #options: AnnouncementsOptions;
@@ -47,7 +47,6 @@ export class Announcements {
   #line: Line | undefined;
   #timer: NodeJS.Timeout | undefined;
   #pauseMs = firstPauseMs;
-  #started = false;
   #ended = false;
   #pending: { turns: boolean; work: boolean; instances: string[] | undefined; ended: string[] | undefined } | undefined;
   #sending = false;
@@ -58,12 +57,10 @@ export class Announcements {
     this.#channel = `stet_${createHash("sha256").update(options.schema).digest("hex").slice(0, 16)}`;
   }
 
-  /** Begins to listen, once. */
-  start(): void {
-    if (this.#started || this.#ended) return;
-    this.#started = true;
-    if (this.#options.connect !== undefined) void this.#listen();
+  /** Begins to listen: what others change from then on is heard. */
+  async start(): Promise<void> {
     this.#lookAgain();
+    await this.#listen();
   }
 
   end(): void {
@@ -101,8 +98,10 @@ export class Announcements {
   }
 
   async #listen(): Promise<void> {
+    const { connect } = this.#options;
+    if (connect === undefined) return;
     try {
-      const line = await this.#options.connect!();
+      const line = await connect();
       if (this.#ended) return line.end();
       const lost = (): void => this.#lost(line);
       line.client.on("error", lost);
@@ -110,8 +109,8 @@ export class Announcements {
       line.client.on("notification", ({ payload }) => this.#hear(payload ?? ""));
       this.#line = line;
       await line.client.query(`LISTEN ${this.#channel}`);
+      if (this.#pauseMs > firstPauseMs) this.#options.onChange(anything); // whatever happened meanwhile
       this.#pauseMs = firstPauseMs;
-      this.#options.onChange(anything); // whatever happened before
       this.#lookAgain();
     } catch {
       if (this.#line === undefined) this.#listenLater();

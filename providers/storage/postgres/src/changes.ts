@@ -28,11 +28,6 @@ export class Changes {
     this.#handOn = handOn;
   }
 
-  /** Whether anybody would hear of a change. */
-  get heard(): boolean {
-    return this.#listeners.size > 0;
-  }
-
   listen(listener: (change: StorageChange) => void): () => void {
     const own = (change: StorageChange): void => listener(change); // the same function may listen twice
     this.#listeners.add(own);

@@ -1,6 +1,6 @@
 /**
- * Handing out work. Items come in the order of their rows among those that are visible; one that waits for its time
- * holds up none, and one whose session belongs to another worker is passed over, as is one that another claim is about
+ * Handing out work. Activities come in the order of their rows among those that are visible, model calls in that of their
+ * ranks; one that waits for its time holds up none, and one whose session belongs to another worker is passed over, as is one that another claim is about
  * to take.
  */
 import type { ClaimedWork, InstanceKey, WorkClaim, WorkKey } from "@stet/core";
@@ -9,13 +9,21 @@ import type { Database } from "./database.ts";
 import { called, storeNow, type Routine } from "./routines.ts";
 import { toText } from "./values.ts";
 
-const canRun = "CASE w.kind WHEN 'activity' THEN w.name = ANY (p_activities) ELSE p_models END";
+const canPerform = "w.rank IS NULL AND w.name = ANY (p_activities)";
 
 /** What this worker may run. A session is another's while that one used it lately or runs one of its items. */
-const mayRun = `w.owner IS NULL AND ${canRun} AND (w.tag IS NULL OR w.tag = ANY (p_tags))
+const mayRun = `w.owner IS NULL AND ${canPerform} AND (w.tag IS NULL OR w.tag = ANY (p_tags))
   AND (w.session IS NULL OR NOT EXISTS (
     SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> p_worker AND (
       s.used_at > v_idle_since OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name))))`;
+
+/** What is read of an item that is handed out. */
+export const claimedColumns = `w.key, w.instance, i.id, r.id, w.execution, w.event_id, w.body, w.kind, w.name, w.attempts,
+      w.heartbeat, w.failure`;
+
+/** What it is called where it is answered. */
+export const claimedRow = `key bigint, instance bigint, instance_id text, root_id text, execution integer,
+      event_id integer, body text, kind text, name text, attempts integer, heartbeat text, failure text`;
 
 /**
  * Answers items that the worker has forgotten, as they are, and new ones. A session that is taken for one item of a
@@ -23,10 +31,9 @@ const mayRun = `w.owner IS NULL AND ${canRun} AND (w.tag IS NULL OR w.tag = ANY 
  */
 export const claimWork: Routine = {
   name: "claim_work",
-  signature: `(p_worker bigint, p_now bigint, p_max integer, p_activities text[], p_models boolean, p_tags text[],
-      p_idle_ms bigint, p_held bigint[])
-    RETURNS TABLE (key bigint, instance bigint, instance_id text, root_id text, execution integer, event_id integer,
-      body text, kind text, name text, attempts integer, heartbeat text, failure text)`,
+  signature: `(p_worker bigint, p_now bigint, p_max integer, p_activities text[], p_models boolean,
+      p_except_lines text[], p_tags text[], p_idle_ms bigint, p_held bigint[])
+    RETURNS TABLE (${claimedRow})`,
   body: `DECLARE
     v_now bigint := coalesce(p_now, ${storeNow});
     v_idle_since bigint := v_now - p_idle_ms;
@@ -36,7 +43,9 @@ export const claimWork: Routine = {
   BEGIN
     IF p_held IS NOT NULL THEN
       v_again := ARRAY(SELECT w.key FROM work w
-        WHERE w.owner = p_worker AND ${canRun} AND NOT w.key = ANY (p_held) ORDER BY w.key LIMIT p_max);
+        WHERE w.owner = p_worker
+          AND CASE WHEN w.rank IS NULL THEN ${canPerform} ELSE p_models AND NOT w.name = ANY (p_except_lines) END
+          AND NOT w.key = ANY (p_held) ORDER BY w.key LIMIT p_max);
       p_max := p_max - cardinality(v_again);
     END IF;
     SELECT array_agg(c.key ORDER BY c.key), array_agg(DISTINCT c.session) FILTER (WHERE c.session IS NOT NULL)
@@ -49,7 +58,14 @@ export const claimWork: Routine = {
           WHERE w.visible_at > 0 AND w.visible_at <= v_now AND ${mayRun}
           ORDER BY w.visible_at LIMIT p_max FOR UPDATE OF w SKIP LOCKED) due) u
       ORDER BY key LIMIT p_max) c;
-    IF v_taken IS NOT NULL THEN
+    IF p_models THEN
+      v_taken := v_taken || ARRAY(SELECT c.key FROM (
+        SELECT w.key FROM work w
+        WHERE w.owner IS NULL AND w.rank IS NOT NULL AND w.visible_at <= v_now AND NOT w.name = ANY (p_except_lines)
+          AND (w.tag IS NULL OR w.tag = ANY (p_tags))
+        ORDER BY w.rank, w.key LIMIT p_max - coalesce(cardinality(v_taken), 0) FOR UPDATE SKIP LOCKED) c);
+    END IF;
+    IF v_taken <> '{}' THEN
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       IF v_sessions IS NOT NULL THEN
@@ -60,10 +76,9 @@ export const claimWork: Routine = {
       UPDATE work w SET owner = p_worker, attempts = w.attempts + 1
       FROM unnest(v_taken) AS t (key) WHERE w.key = t.key;
     END IF;
-    IF v_taken IS NULL AND v_again = '{}' THEN RETURN; END IF;
+    IF coalesce(v_taken, '{}') = '{}' AND v_again = '{}' THEN RETURN; END IF;
     RETURN QUERY
-    SELECT w.key, w.instance, i.id, r.id, w.execution, w.event_id, w.body, w.kind, w.name, w.attempts, w.heartbeat,
-      w.failure
+    SELECT ${claimedColumns}
     FROM unnest(v_again || v_taken) WITH ORDINALITY AS t (key, place)
     JOIN work w ON w.key = t.key JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root
     ORDER BY t.place;
@@ -91,7 +106,8 @@ export const takeSessions: Routine = {
   END`,
 };
 
-interface Row {
+/** An item as it is read. */
+export interface WorkRow {
   readonly key: WorkKey;
   readonly instance: InstanceKey;
   readonly instance_id: string;
@@ -108,13 +124,14 @@ interface Row {
 
 /** Binds `claimWork` to a database. */
 export function bindClaimWork(db: Database, clocks: Clocks): (claim: WorkClaim) => Promise<ClaimedWork[]> {
-  return async ({ worker, now, max, activities, models, tags, sessionIdleMs, held }) => {
-    const rows = await db.call<Row>(claimWork, [
+  return async ({ worker, now, max, activities, models, exceptLines = [], tags, sessionIdleMs, held }) => {
+    const rows = await db.call<WorkRow>(claimWork, [
       worker,
       clocks.now(now),
       Math.max(0, max),
       activities.map(toText),
       models,
+      exceptLines.map(toText),
       tags.map(toText),
       sessionIdleMs,
       held === undefined ? null : [...held],
@@ -123,7 +140,8 @@ export function bindClaimWork(db: Database, clocks: Clocks): (claim: WorkClaim) 
   };
 }
 
-function itemOf(row: Row): ClaimedWork {
+/** An item as the seam has it. */
+export function itemOf(row: WorkRow): ClaimedWork {
   return {
     key: row.key,
     instance: row.instance,

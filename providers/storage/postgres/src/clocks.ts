@@ -14,6 +14,7 @@ export class Clocks {
   readonly #byDatabase: boolean;
   /** How far the database's clock is ahead of a worker's. */
   readonly #ahead = new Map<WorkerKey, number>();
+  #lastAhead = 0;
 
   constructor(clock: "database" | "runtime") {
     this.#byDatabase = clock === "database";
@@ -29,6 +30,11 @@ export class Clocks {
     return at + (this.#ahead.get(worker) ?? 0);
   }
 
+  /** A time of this process, which nobody in particular tells, by the clock of the store. */
+  toStoreOfAny(at: number): number {
+    return at + this.#lastAhead;
+  }
+
   /** Asks something whose answer tells the time of the store, and learns from it how the worker's clock stands. */
   async learn<Answer extends { readonly store_now: number }>(
     now: number,
@@ -40,7 +46,8 @@ export class Clocks {
     const tookMs = performance.now() - askedAt;
     const worker = workerOf(answer);
     if (this.#byDatabase && (tookMs < slowMs || !this.#ahead.has(worker))) {
-      this.#ahead.set(worker, Math.round(answer.store_now - now - tookMs / 2));
+      this.#lastAhead = Math.round(answer.store_now - now - tookMs / 2);
+      this.#ahead.set(worker, this.#lastAhead);
     }
     return answer;
   }

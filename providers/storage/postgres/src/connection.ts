@@ -8,6 +8,7 @@ import pg from "pg";
 import { bindAdminReads, type AdminReads } from "./admin-reads.ts";
 import * as adminWrites from "./admin-writes.ts";
 import { Announcements, type Line } from "./announcements.ts";
+import * as capacity from "./capacity.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import * as claimTurns from "./claim-turns.ts";
 import * as claimWork from "./claim-work.ts";
@@ -17,6 +18,7 @@ import { Database } from "./database.ts";
 import { toStorageError } from "./errors.ts";
 import * as messages from "./messages.ts";
 import { migrate } from "./migrate.ts";
+import * as modelCalls from "./model-calls.ts";
 import { Routines, type Routine } from "./routines.ts";
 import * as trees from "./trees.ts";
 import * as turnParts from "./turn-parts.ts";
@@ -38,7 +40,15 @@ export interface StoreOptions {
 
 /** All verbs bound to an open database. */
 export interface Verbs
-  extends turns.Turns, work.Work, workers.Workers, messages.Messages, adminWrites.AdminWrites, trees.Trees {
+  extends
+    turns.Turns,
+    work.Work,
+    capacity.Capacity,
+    modelCalls.ModelCalls,
+    workers.Workers,
+    messages.Messages,
+    adminWrites.AdminWrites,
+    trees.Trees {
   readonly claimTurns: ReturnType<typeof claimTurns.bindClaimTurns>;
   readonly commitTurns: ReturnType<typeof commitTurns.bindCommitTurns>;
   readonly claimWork: ReturnType<typeof claimWork.bindClaimWork>;
@@ -49,7 +59,20 @@ export interface Verbs
 type Verb<Result> = (verbs: Verbs, change: ChangeSet) => Promise<Result>;
 
 const routines = new Routines(
-  [turnParts, messages, commitTurns, claimTurns, turns, work, claimWork, workers, adminWrites, trees]
+  [
+    turnParts,
+    messages,
+    commitTurns,
+    claimTurns,
+    turns,
+    work,
+    claimWork,
+    capacity,
+    modelCalls,
+    workers,
+    adminWrites,
+    trees,
+  ]
     .flatMap((module) => Object.values<unknown>({ ...module }))
     .filter(isRoutine),
 );
@@ -82,7 +105,6 @@ export class Connection {
     this.#opens++;
     try {
       this.#open = await (this.#opening ??= this.#connect());
-      if (this.changes.heard) this.#open.announcements.start();
     } catch (error) {
       this.#opens--;
       this.#opening = undefined;
@@ -97,11 +119,6 @@ export class Connection {
     this.#opening = undefined;
     open?.announcements.end();
     if (open !== undefined && open.pool !== this.#options.pool) await open.pool.end();
-  }
-
-  listen(listener: Parameters<StorageProvider["onChange"]>[0]): () => void {
-    this.#open?.announcements.start();
-    return this.changes.listen(listener);
   }
 
   /** Runs a verb as the seam has it: trouble is a {@link StorageError}. */
@@ -140,6 +157,7 @@ export class Connection {
       connect: this.#lineOf(pool),
       onChange: (change) => this.changes.tell(change),
     });
+    await announcements.start();
     return { pool, verbs: bind(db, schema, this.#clocks), announcements };
   }
 
@@ -171,9 +189,11 @@ function bind(db: Database, schema: string, clocks: Clocks): Verbs {
     ...messages.bindMessages(db),
     ...turns.bindTurns(db),
     ...work.bindWork(db, clocks),
+    ...capacity.bindCapacity(db, clocks),
+    ...modelCalls.bindModelCalls(db, clocks),
     ...workers.bindWorkers(db, clocks),
     ...adminWrites.bindAdminWrites(db),
-    ...trees.bindTrees(db),
+    ...trees.bindTrees(db, clocks),
     claimTurns: claimTurns.bindClaimTurns(db, clocks),
     commitTurns: commitTurns.bindCommitTurns(db, clocks),
     claimWork: claimWork.bindClaimWork(db, clocks),

@@ -1,6 +1,6 @@
 /** The roof: the options, and every verb of the seam on one store. */
 import { ConfigurationError, type StorageAdmin, type StorageProvider } from "@stet/core";
-import pg from "pg";
+import type pg from "pg";
 import { Connection } from "./connection.ts";
 
 /** Where the store is, and how it is used. */
@@ -80,6 +80,7 @@ function provide(connection: Connection): StorageProvider {
     listExecutions: (instanceId) => run((store) => store.reads.listExecutions(instanceId)),
     readHistory: (instanceId, execution, from) => run((store) => store.reads.readHistory(instanceId, execution, from)),
     listWaits: (query) => run((store) => store.reads.listWaits(query)),
+    listWaitingCalls: (instanceId, now) => run((store) => store.reads.listWaitingCalls(instanceId, now)),
     readState: (instanceId, keys) => run((store) => store.reads.readState(instanceId, keys)),
     readOutputs: (instanceId, after, limit) => run((store) => store.reads.readOutputs(instanceId, after, limit)),
     stats: (now) => run((store) => store.reads.stats(now)),
@@ -101,24 +102,30 @@ function provide(connection: Connection): StorageProvider {
     releaseWorker: (worker) => run((store, change) => store.releaseWorker(worker, change)),
 
     claimTurns: (claim) => run((store) => store.claimTurns(claim)),
-    readHistory: (key, execution) => run((store) => store.readHistory(key, execution)),
+    readHistory: (executions) => run((store) => store.readHistory(executions)),
     readPayloads: (rootId, digests) => run((store) => store.readPayloads(rootId, digests)),
-    readWork: (key, execution) => run((store) => store.readWork(key, execution)),
+    readWork: (executions) => run((store) => store.readWork(executions)),
     commitTurns: (worker, commits) => run((store, change) => store.commitTurns(worker, commits, change)),
     releaseInstances: (worker, keys) => run((store, change) => store.releaseInstances(worker, keys, change)),
 
     saveWork: (worker, work) => run((store, change) => store.saveWork(worker, work, change)),
     claimWork: (claim) => run((store) => store.claimWork(claim)),
+    claimCalls: (claim) => run((store) => store.claimCalls(claim)),
+    closeModel: (model, until) => run((store, change) => store.closeModel(model, until, change)),
     completeWork: (worker, completions) => run((store, change) => store.completeWork(worker, completions, change)),
     retryWork: (worker, retries) => run((store, change) => store.retryWork(worker, retries, change)),
     abandonWork: (worker, keys) => run((store, change) => store.abandonWork(worker, keys, change)),
     saveHeartbeats: (worker, beats) => run((store) => store.saveHeartbeats(worker, beats)),
 
+    appendOutputs: (worker, outputs) => run((store, change) => store.appendOutputs(worker, outputs, change)),
+    readAnswers: (keys, now) => run((store) => store.readAnswers(keys, now)),
+    saveAnswers: (answers, now) => run((store) => store.saveAnswers(answers, now)),
+
     startInstances: (starts) => run((store, change) => store.startInstances(starts, change)),
     sendMessages: (messages) => run((store, change) => store.sendMessages(messages, change)),
 
     nextWakeAt: (now) => run((store) => store.nextWakeAt(now)),
-    onChange: (listener) => connection.listen(listener),
+    onChange: (listener) => connection.changes.listen(listener),
     admin,
   };
 }

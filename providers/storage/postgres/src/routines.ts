@@ -7,8 +7,9 @@
  * schema side by side. A statement of theirs sees what was committed before it began, and each relies on that: first it
  * takes its locks, then it looks.
  *
- * Locks are taken in one order, in which nobody can wait for anybody in a circle: the worker; instances by key, those
- * that go before those that are only written to; new instances by id; idempotency keys; work by key; sessions by name.
+ * Locks are taken in one order, in which nobody can wait for anybody in a circle: the worker; the model; instances by
+ * key; new instances by id; idempotency keys; work by key; sessions by name; output streams. Whoever claims waits for no
+ * row that it may take.
  */
 import { createHash } from "node:crypto";
 

@@ -4,10 +4,12 @@
  */
 import type { StorageAdmin, StoredInstance, StoredTree } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
+import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { isTaken } from "./errors.ts";
 import { called, type Routine } from "./routines.ts";
 import { firstEnded, statuses } from "./schema.ts";
+import { workRow } from "./turn-parts.ts";
 import { toJson, toText } from "./values.ts";
 
 /** The verbs that carry trees. */
@@ -74,7 +76,7 @@ export const keyed: Routine = {
 };
 
 /** Binds them to a database. */
-export function bindTrees(db: Database): Trees {
+export function bindTrees(db: Database, clocks: Clocks): Trees {
   const exportSql = exportStatement(db);
   return {
     async exportTree(instanceId) {
@@ -90,7 +92,7 @@ export function bindTrees(db: Database): Trees {
       const known = `SELECT 1 FROM ${db.table("instances")} WHERE id = ANY ($1::text[]) LIMIT 1`;
       if ((await db.query(known, [ids])).length > 0) return "exists";
       try {
-        await db.call(importTree, [toJson(instances.map(instanceRow(instances))), toJson(partsOf(tree))]);
+        await db.call(importTree, [toJson(instances.map(instanceRow(instances))), toJson(partsOf(tree, clocks))]);
       } catch (error) {
         if (isTaken(error)) return "exists"; // by somebody who was here at the same time
         throw error;
@@ -163,8 +165,8 @@ function exportStatement(db: Database): string {
             FROM ${db.table("message_keys")} k WHERE k.instance = i.key),
           'timers', ${list("timers", 'event_id AS "eventId", fire_at AS "fireAt", body', '"eventId"')},
           'work', (SELECT json_agg(json_build_object('eventId', w.event_id, 'kind', w.kind, 'name', w.name,
-              'tag', w.tag, 'session', w.session, 'body', w.body, 'visibleAt', nullif(w.visible_at, 0),
-              'attempts', w.attempts, 'heartbeat', w.heartbeat, 'failure', w.failure) ORDER BY w.key)
+              'tag', w.tag, 'session', w.session, 'body', w.body, 'visibleAt', CASE WHEN w.visible_at > 0 THEN w.visible_at END,
+              'attempts', w.attempts, 'heartbeat', w.heartbeat, 'failure', w.failure, 'rank', nullif(w.rank, 0), 'tokens', nullif(w.tokens, 0)) ORDER BY w.key)
             FROM ${db.table("work")} w WHERE w.instance = i.key),
           'waits', ${list("waits", 'event_id AS "eventId", name, details, since, timeout_at AS "timeoutAt"', '"eventId"')},
           'state', ${list("state", "name AS key, value", "key")},
@@ -197,7 +199,7 @@ function instanceRow(instances: readonly StoredInstance[]): (instance: StoredIns
 }
 
 /** The rows of all instances, by the table they go to. */
-function partsOf({ instances, payloads }: StoredTree): Record<string, object[]> {
+function partsOf({ instances, payloads }: StoredTree, clocks: Clocks): Record<string, object[]> {
   const each = <Row extends object>(rowsOf: (instance: StoredInstance) => readonly Row[]): object[] =>
     instances.flatMap((instance, i) => rowsOf(instance).map((row) => ({ ...row, place: i + 1 })));
   return {
@@ -215,7 +217,9 @@ function partsOf({ instances, payloads }: StoredTree): Record<string, object[]> 
     messages: each(({ messages }) => messages),
     messageKeys: each(({ messageKeys }) => messageKeys.map((key) => ({ key }))),
     timers: each(({ timers, execution }) => timers.map((timer) => ({ ...timer, execution, visibleAt: timer.fireAt }))),
-    work: each(({ work, execution }) => work.map((item) => ({ ...item, execution, visibleAt: item.visibleAt ?? 0 }))),
+    work: each(({ work, execution, instanceId }) =>
+      work.map((item) => workRow(0, { ...item, execution, instanceId }, 0, clocks)),
+    ),
     waits: each(({ waits, execution }) => waits.map((wait) => ({ ...wait, execution }))),
     state: each(({ state }) => state),
     outputs: each(({ outputs }) => outputs),

@@ -3,9 +3,15 @@ import type { InstanceKey, OutgoingWork, TurnCommit, WorkerKey } from "@stet/cor
 import type { Clocks } from "./clocks.ts";
 import { called, type Routine } from "./routines.ts";
 
-/** A work item as functions take it. */
-export function workRow(instance: InstanceKey, work: OutgoingWork, visibleAt: number): object {
-  return { ...work, instance, visibleAt };
+/** `visible_at` of what is visible at once: activities, and model calls. */
+const atOnce = 0;
+const inLine = -1;
+
+/** A work item of a worker's instance as functions take it. */
+export function workRow(instance: InstanceKey, work: OutgoingWork, worker: WorkerKey, clocks: Clocks): object {
+  const isCall = work.kind === "model";
+  const visibleAt = work.visibleAt === undefined ? (isCall ? inLine : atOnce) : clocks.toStore(worker, work.visibleAt);
+  return { rank: isCall ? 0 : undefined, tokens: isCall ? 0 : undefined, ...work, instance, visibleAt };
 }
 
 /** Writes work rows. An earlier row of the same request goes, and with it whoever runs it loses it. */
@@ -20,15 +26,15 @@ export const insertWork: Routine = {
       JOIN work w ON w.instance = n.instance AND w.execution = n.execution AND w.event_id = n."eventId"
       ORDER BY w.key FOR UPDATE OF w);
     INSERT INTO work (key, instance, execution, event_id, owner, visible_at, attempts, kind, name, tag, session,
-      heartbeat, failure, body)
+      heartbeat, failure, rank, tokens, body)
     SELECT DISTINCT ON (n.instance, n.execution, n.event_id) v_keys[n.place], n.instance, n.execution, n.event_id,
       CASE WHEN n.owned THEN p_owner END, n.visible_at, n.attempts, n.kind, n.name, n.tag, n.session, n.heartbeat,
-      n.failure, n.body
+      n.failure, n.rank, n.tokens, n.body
     FROM ROWS FROM (json_to_recordset(p_work) AS (instance bigint, execution integer, "eventId" integer, owned boolean,
         "visibleAt" bigint, attempts integer, kind text, name text, tag text, session text, heartbeat text, failure text,
-        body text))
+        rank integer, tokens integer, body text))
       WITH ORDINALITY AS n (instance, execution, event_id, owned, visible_at, attempts, kind, name, tag, session,
-        heartbeat, failure, body, place)
+        heartbeat, failure, rank, tokens, body, place)
     ORDER BY n.instance, n.execution, n.event_id, n.place DESC;
     RETURN QUERY SELECT k.place, k.key FROM unnest(v_keys) WITH ORDINALITY AS k (key, place);
   END`,
@@ -68,6 +74,19 @@ export const removeRequests: Routine = {
         WHERE r.instance = s.instance AND r.execution = s.execution AND r.event_id = s."eventId"
         RETURNING r.instance;
     END IF;
+  END`,
+};
+
+/**
+ * Holds output streams, in buckets: rows that become visible later have higher offsets, whoever writes them. The number
+ * of locks is bounded, for the server has room for few.
+ */
+export const holdStreams: Routine = {
+  name: "hold_streams",
+  signature: "(p_instances bigint[]) RETURNS void",
+  body: `BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext(current_schema()), b.bucket)
+    FROM (SELECT DISTINCT (i % 64)::integer AS bucket FROM unnest(p_instances) AS i ORDER BY 1) b;
   END`,
 };
 
@@ -118,6 +137,8 @@ export const insertParts: Routine = {
       ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value;
     END IF;
     IF p_outputs IS NOT NULL THEN
+      PERFORM ${called("hold_streams")}(ARRAY(
+        SELECT o.instance FROM json_to_recordset(p_outputs) AS o (instance bigint)));
       INSERT INTO outputs (instance, at, body)
       SELECT o.instance, o.at, o.body
       FROM ROWS FROM (json_to_recordset(p_outputs) AS (instance bigint, at bigint, body text))
@@ -169,10 +190,7 @@ export function addParts(parts: Parts, worker: WorkerKey, turn: TurnCommit, cloc
   for (const { eventId, fireAt, body } of turn.timers) {
     add("timers", { instance, execution, eventId, fireAt, visibleAt: clocks.toStore(worker, fireAt), body });
   }
-  for (const work of turn.work) {
-    const visibleAt = work.visibleAt === undefined ? 0 : clocks.toStore(worker, work.visibleAt);
-    add("work", workRow(instance, work, visibleAt));
-  }
+  for (const work of turn.work) add("work", workRow(instance, work, worker, clocks));
   for (const wait of turn.waits) add("waits", { ...wait, instance, execution });
   return turn.state.length > 0 || turn.outputs.length > 0 || turn.waits.length > 0;
 }

@@ -2,7 +2,7 @@
  * What becomes of work items. Whoever answers one holds the row of its instance before that of the item, as the owner of
  * the instance does when it drops the item.
  */
-import type { CommitOutcome, SavedWork, WorkCompletion, WorkKey, WorkRetry, WorkerKey } from "@stet/core";
+import type { CommitOutcome, SavedWork, UsedCapacity, WorkCompletion, WorkKey, WorkRetry, WorkerKey } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
@@ -37,7 +37,7 @@ export const saveWork: Routine = {
 /** Answers items: each goes, and its message comes. */
 export const completeWork: Routine = {
   name: "complete_work",
-  signature: `(p_worker bigint, p_keys bigint[], p_messages json, p_ids text[], p_by_store boolean)
+  signature: `(p_worker bigint, p_keys bigint[], p_messages json, p_ids text[], p_by_store boolean, p_used json)
     RETURNS TABLE (key bigint, session text)`,
   body: `DECLARE
     v_messages json;
@@ -47,6 +47,7 @@ export const completeWork: Routine = {
     PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
     IF NOT FOUND THEN RETURN; END IF;
     PERFORM ${called("hold_addressees")}(p_ids);
+    IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
     WITH held AS MATERIALIZED (
       SELECT w.key FROM work w WHERE w.key = ANY (p_keys) AND w.owner = p_worker ORDER BY w.key FOR UPDATE
     ), gone AS (
@@ -74,10 +75,11 @@ export const completeWork: Routine = {
 function changeWork(name: string, columns: string, members: string): Routine {
   return {
     name,
-    signature: "(p_worker bigint, p_items json) RETURNS TABLE (key bigint)",
+    signature: "(p_worker bigint, p_items json, p_used json) RETURNS TABLE (key bigint)",
     body: `BEGIN
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF;
+      IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
       PERFORM 1 FROM work w WHERE w.key IN (SELECT n.key FROM json_to_recordset(p_items) AS n (key bigint))
         ORDER BY w.key FOR NO KEY UPDATE;
       RETURN QUERY
@@ -90,8 +92,9 @@ function changeWork(name: string, columns: string, members: string): Routine {
 /** Another attempt later. */
 export const retryWork: Routine = changeWork(
   "retry_work",
-  `owner = NULL, visible_at = n."visibleAt", failure = n.failure`,
-  `, "visibleAt" bigint, failure text`,
+  `owner = NULL, visible_at = n."visibleAt", failure = n.failure, name = coalesce(n.name, w.name),
+    attempts = coalesce(n.attempts, w.attempts)`,
+  `, "visibleAt" bigint, failure text, name text, attempts integer`,
 );
 
 /** Gives items back unstarted. */
@@ -133,9 +136,7 @@ export function bindWork(db: Database, clocks: Clocks): Work {
   return {
     async saveWork(worker, work, change) {
       if (work.length === 0) return [];
-      const rows = work.map((item) =>
-        workRow(item.instance, item, item.visibleAt === undefined ? 0 : clocks.toStore(worker, item.visibleAt)),
-      );
+      const rows = work.map((item) => workRow(item.instance, item, worker, clocks));
       const instances = [...new Set(work.map(({ instance }) => instance))];
       const keys: (WorkKey | undefined)[] = work.map(() => undefined);
       for (const { place, key } of await db.call<Saved>(saveWork, [worker, toJson(rows), instances])) {
@@ -154,6 +155,7 @@ export function bindWork(db: Database, clocks: Clocks): Work {
         toJson(messages),
         addresseesOf(messages, []),
         clocks.now(0) === null,
+        usedRows(completions),
       ]);
       if (rows.length > 0) change.turns = true;
       // What waited for the session may be claimed when it becomes idle.
@@ -164,21 +166,26 @@ export function bindWork(db: Database, clocks: Clocks): Work {
     async retryWork(worker, retries, change) {
       if (retries.length === 0) return [];
       const items = retries.map((retry) => ({ ...retry, visibleAt: clocks.toStore(worker, retry.visibleAt) }));
-      const rows = await db.call<Changed>(retryWork, [worker, toJson(items)]);
+      const rows = await db.call<Changed>(retryWork, [worker, toJson(items), usedRows(retries)]);
       if (rows.length > 0) change.work = true;
       return outcomesOf(retries, rows);
     },
 
     async abandonWork(worker, keys, change) {
       if (keys.length === 0) return;
-      const rows = await db.call<Changed>(abandonWork, [worker, toJson(keys.map((key) => ({ key })))]);
+      const rows = await db.call<Changed>(abandonWork, [worker, toJson(keys.map((key) => ({ key }))), null]);
       if (rows.length > 0) change.work = true;
     },
 
     async saveHeartbeats(worker, beats) {
-      if (beats.length > 0) await db.call(saveHeartbeats, [worker, toJson(beats)]);
+      if (beats.length > 0) await db.call(saveHeartbeats, [worker, toJson(beats), null]);
     },
   };
+}
+
+function usedRows(ended: readonly { readonly key: WorkKey; readonly used?: UsedCapacity }[]): string | null {
+  const rows = ended.flatMap(({ key, used }) => (used === undefined ? [] : [{ ...used, work: key }]));
+  return rows.length === 0 ? null : toJson(rows);
 }
 
 function outcomesOf(asked: readonly Changed[], changed: readonly Changed[]): CommitOutcome[] {
