@@ -15,7 +15,7 @@ export const unblock: Routine = {
     UPDATE instances i SET blocked = NULL, blocked_builds = NULL, attempts = 0
     FROM (SELECT h.key FROM instances h WHERE h.id = ANY (p_ids) AND h.blocked IS NOT NULL
       ORDER BY h.key FOR NO KEY UPDATE) AS held
-    WHERE i.key = held.key AND i.blocked IS NOT NULL RETURNING i.id;
+    WHERE i.key =@ held.key AND i.blocked IS NOT NULL RETURNING i.id;
   END`,
 };
 
@@ -54,7 +54,7 @@ export const removeTree: Routine = {
   BEGIN
     LOOP
       WITH RECURSIVE tree (key) AS (
-        SELECT p_root UNION ALL SELECT i.key FROM tree JOIN instances i ON i.parent = tree.key)
+        SELECT p_root UNION ALL SELECT i.key FROM tree JOIN instances i ON i.parent =@ tree.key)
       SELECT array_agg(t.key ORDER BY t.key) INTO v_keys FROM tree t;
       EXIT WHEN v_keys = v_held;
       PERFORM 1 FROM instances WHERE key = ANY (v_keys) ORDER BY key FOR UPDATE;
@@ -86,7 +86,10 @@ export const deleteTree: Routine = {
     IF NOT FOUND THEN RETURN QUERY SELECT 'unknown', NULL; RETURN; END IF;
     IF v_row.parent IS NOT NULL THEN RETURN QUERY SELECT 'notRoot', NULL; RETURN; END IF;
     RETURN QUERY SELECT 'deleted', r.id FROM ${called("remove_tree")}(v_row.key, p_force) AS r (id);
-    IF NOT FOUND THEN RETURN QUERY SELECT 'running', NULL; END IF;
+    IF NOT FOUND THEN
+      RETURN QUERY SELECT CASE WHEN EXISTS (SELECT 1 FROM instances i WHERE i.key = v_row.key)
+        THEN 'running' ELSE 'unknown' END, NULL;
+    END IF;
   END`,
 };
 
@@ -97,12 +100,12 @@ export const pruneExecutions: Routine = {
   body: `BEGIN
     RETURN QUERY
     WITH old AS (
-      DELETE FROM executions WHERE (instance, execution) IN (
-        SELECT e.instance, e.execution FROM executions e JOIN instances i ON i.key = e.instance
-        WHERE e.execution <= i.execution - p_keep FOR UPDATE OF e SKIP LOCKED)
-      RETURNING instance, execution
+      DELETE FROM executions x USING (
+        SELECT e.instance, e.execution FROM executions e JOIN instances i ON i.key =@ e.instance
+        WHERE e.execution <= i.execution - p_keep FOR UPDATE OF e SKIP LOCKED) AS e
+      WHERE x.instance =@ e.instance AND x.execution = e.execution RETURNING x.instance, x.execution
     ), gone AS (
-      DELETE FROM history h USING old o WHERE h.instance = o.instance AND h.execution = o.execution)
+      DELETE FROM history h USING old o WHERE h.instance =@ o.instance AND h.execution = o.execution)
     SELECT count(*) FROM old;
   END`,
 };

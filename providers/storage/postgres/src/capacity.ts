@@ -80,12 +80,13 @@ export const claimCalls: Routine = {
         END IF;
       END LOOP;
       UPDATE work w SET owner = p_worker, attempts = w.attempts + 1
-      FROM unnest(v_taken[v_again + 1:]) AS t (key) WHERE w.key = t.key;
+      FROM unnest(v_taken[v_again + 1:]) AS t (key) WHERE w.key =@ t.key;
       IF json_array_length(p_windows) > 0 AND cardinality(v_taken) > v_again THEN
-        DELETE FROM model_starts WHERE (model, work, claimed_at) IN (
-          SELECT s.model, s.work, s.claimed_at FROM model_starts s WHERE s.model = p_model
+        DELETE FROM model_starts s USING (
+          SELECT s.work, s.claimed_at FROM model_starts s WHERE s.model = p_model
             AND (s.at <= v_now - (SELECT max(w.ms) FROM json_to_recordset(p_windows) AS w (ms bigint))
-              OR s.at > v_now + ${clockJumpMs}) FOR UPDATE SKIP LOCKED);
+              OR s.at > v_now + ${clockJumpMs}) FOR UPDATE SKIP LOCKED) AS f
+        WHERE s.model = p_model AND s.work =@ f.work AND s.claimed_at = f.claimed_at;
       END IF;
       IF v_left AND v_next IS NOT NULL THEN
         UPDATE models SET next_at = v_next WHERE name = p_model AND next_at <> v_next;
@@ -100,7 +101,7 @@ export const claimCalls: Routine = {
     RETURN QUERY
     SELECT v_next - v_now, ${claimedColumns}
     FROM unnest(v_taken) WITH ORDINALITY AS t (key, place)
-    JOIN work w ON w.key = t.key JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root
+    JOIN work w ON w.key =@ t.key JOIN instances i ON i.key =@ w.instance LEFT JOIN instances r ON r.key =@ i.root
     ORDER BY t.place;
   END`,
 };
@@ -122,13 +123,12 @@ export const settleCapacity: Routine = {
   name: "settle_capacity",
   signature: "(p_used json) RETURNS void",
   body: `BEGIN
-    PERFORM 1 FROM model_starts s WHERE (s.model, s.work, s.claimed_at) IN (
-        SELECT u.model, u.work, u."claimedAt"
-        FROM json_to_recordset(p_used) AS u (model text, work bigint, "claimedAt" bigint))
-      ORDER BY s.model, s.work, s.claimed_at FOR NO KEY UPDATE;
+    PERFORM 1 FROM json_to_recordset(p_used) AS u (model text, work bigint, "claimedAt" bigint)
+      JOIN model_starts s ON s.model =@ u.model AND s.work = u.work AND s.claimed_at = u."claimedAt"
+      ORDER BY s.model, s.work, s.claimed_at FOR NO KEY UPDATE OF s;
     UPDATE model_starts s SET tokens = u.tokens
     FROM json_to_recordset(p_used) AS u (model text, work bigint, "claimedAt" bigint, tokens integer)
-    WHERE s.model = u.model AND s.work = u.work AND s.claimed_at = u."claimedAt";
+    WHERE s.model =@ u.model AND s.work = u.work AND s.claimed_at = u."claimedAt";
   END`,
 };
 

@@ -19,12 +19,12 @@ const canRun = `i.status < ${firstEnded}
   AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END = ANY (p_handlers)
   AND (i.blocked_builds IS NULL OR strpos(i.blocked_builds, p_build) = 0)`;
 
-const isOwn = `i.owner = p_worker AND ${canRun}`;
+const isOwn = `i.owner IS NOT DISTINCT FROM p_worker AND ${canRun}`;
 const isFree = `i.owner IS NULL AND ${canRun}`;
 const take = "FOR NO KEY UPDATE OF i SKIP LOCKED";
 
-const ofMessages = "messages m JOIN instances i ON i.key = m.instance";
-const ofTimers = "timers t JOIN instances i ON i.key = t.instance";
+const ofMessages = "messages m JOIN instances i ON i.key =@ m.instance";
+const ofTimers = "timers t JOIN instances i ON i.key =@ t.instance";
 
 /** Answers a row for each message, and one for each instance without. */
 export const claimTurns: Routine = {
@@ -86,15 +86,16 @@ export const claimTurns: Routine = {
     v_known := v_orphans;
     IF p_held IS NOT NULL THEN
       v_known := v_known || ARRAY(
-        SELECT i.key FROM instances i WHERE i.unsettled AND ${isOwn} AND NOT i.key = ANY (p_held) LIMIT v_room);
+        SELECT i.key FROM instances i WHERE i.owner = p_worker AND i.unsettled AND ${canRun}
+          AND NOT i.key = ANY (p_held) LIMIT v_room);
     END IF;
 
     IF v_free OR v_orphans IS NOT NULL THEN
       UPDATE instances i SET owner = p_worker, attempts = i.attempts + 1
       FROM (SELECT unnest(v_orphans) AS key
-        UNION SELECT m.instance FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key = k.key
+        UNION SELECT m.instance FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key =@ k.key
         UNION SELECT v_due[n][1] FROM generate_series(1, v_due_kept) AS n) AS taken
-      WHERE i.key = taken.key AND i.owner IS NULL;
+      WHERE i.key =@ taken.key AND i.owner IS NULL;
     END IF;
 
     RETURN QUERY
@@ -102,15 +103,15 @@ export const claimTurns: Routine = {
       c.message, c.event_id, c.timer_execution, c.at, c.body
     FROM (
       SELECT m.instance, m.key AS message, NULL::integer AS event_id, NULL::integer AS timer_execution, m.at, m.body
-      FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key = k.key
+      FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key =@ k.key
       UNION ALL
       SELECT t.instance, NULL, t.event_id, t.execution, t.fire_at, t.body
       FROM generate_series(1, v_due_kept) AS n
-      JOIN timers t ON t.instance = v_due[n][1] AND t.execution = v_due[n][2] AND t.event_id = v_due[n][3]
+      JOIN timers t ON t.instance =@ v_due[n][1] AND t.execution = v_due[n][2] AND t.event_id = v_due[n][3]
       UNION ALL
       SELECT unnest(v_known), NULL, NULL, NULL, NULL, NULL) c
-    JOIN instances i ON i.key = c.instance LEFT JOIN instances r ON r.key = i.root
-    WHERE i.owner = p_worker;
+    JOIN instances i ON i.key =@ c.instance LEFT JOIN instances r ON r.key =@ i.root
+    WHERE i.owner IS NOT DISTINCT FROM p_worker;
   END`,
 };
 

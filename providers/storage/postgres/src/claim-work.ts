@@ -14,7 +14,7 @@ const canPerform = "w.rank IS NULL AND w.name = ANY (p_activities)";
 /** What this worker may run. A session is another's while that one used it lately or runs one of its items. */
 const mayRun = `w.owner IS NULL AND ${canPerform} AND (w.tag IS NULL OR w.tag = ANY (p_tags))
   AND (w.session IS NULL OR NOT EXISTS (
-    SELECT 1 FROM sessions s WHERE s.name = w.session AND s.worker <> p_worker AND (
+    SELECT 1 FROM sessions s WHERE s.name =@ w.session AND s.worker <> p_worker AND (
       s.used_at > v_idle_since OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name))))`;
 
 /** What is read of an item that is handed out. */
@@ -70,17 +70,17 @@ export const claimWork: Routine = {
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       IF v_sessions IS NOT NULL THEN
         v_sessions := ${called("take_sessions")}(p_worker, v_sessions, v_now, v_idle_since);
-        v_taken := ARRAY(SELECT w.key FROM unnest(v_taken) AS t (key) JOIN work w ON w.key = t.key
+        v_taken := ARRAY(SELECT w.key FROM unnest(v_taken) AS t (key) JOIN work w ON w.key =@ t.key
           WHERE w.session IS NULL OR w.session = ANY (v_sessions));
       END IF;
       UPDATE work w SET owner = p_worker, attempts = w.attempts + 1
-      FROM unnest(v_taken) AS t (key) WHERE w.key = t.key;
+      FROM unnest(v_taken) AS t (key) WHERE w.key =@ t.key;
     END IF;
     IF coalesce(v_taken, '{}') = '{}' AND v_again = '{}' THEN RETURN; END IF;
     RETURN QUERY
     SELECT ${claimedColumns}
     FROM unnest(v_again || v_taken) WITH ORDINALITY AS t (key, place)
-    JOIN work w ON w.key = t.key JOIN instances i ON i.key = w.instance LEFT JOIN instances r ON r.key = i.root
+    JOIN work w ON w.key =@ t.key JOIN instances i ON i.key =@ w.instance LEFT JOIN instances r ON r.key =@ i.root
     ORDER BY t.place;
   END`,
 };
@@ -97,11 +97,11 @@ export const takeSessions: Routine = {
     ON CONFLICT (name) DO UPDATE SET worker = p_worker, used_at = p_now
     WHERE s.worker = p_worker OR NOT (s.used_at > v_idle_since
       OR EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name));
-    v_taken := ARRAY(SELECT s.name FROM unnest(p_names) AS n JOIN sessions s ON s.name = n AND s.worker = p_worker);
-    DELETE FROM sessions WHERE name IN (
+    v_taken := ARRAY(SELECT s.name FROM unnest(p_names) AS n JOIN sessions s ON s.name =@ n AND s.worker = p_worker);
+    DELETE FROM sessions WHERE name = ANY (ARRAY(
       SELECT s.name FROM sessions s WHERE s.used_at <= v_idle_since AND NOT s.name = ANY (v_taken)
         AND NOT EXISTS (SELECT 1 FROM work r WHERE r.owner = s.worker AND r.session = s.name)
-      ORDER BY s.used_at LIMIT 8 FOR UPDATE SKIP LOCKED);
+      ORDER BY s.used_at LIMIT 8 FOR UPDATE SKIP LOCKED));
     RETURN v_taken;
   END`,
 };

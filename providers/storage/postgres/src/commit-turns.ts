@@ -65,8 +65,8 @@ export const commitTurns: Routine = {
       SELECT i.key, c.execution, c."eventCount", coalesce(c."startedAt", i.started_at), c.at
       FROM json_to_recordset(p_closed) AS c (instance bigint, "expectedEventId" integer,
         "expectedExecution" integer, execution integer, "eventCount" integer, "startedAt" bigint, at bigint)
-      JOIN instances i ON i.key = c.instance
-      WHERE i.owner = p_worker AND i.last_event_id = c."expectedEventId" AND i.execution = c."expectedExecution";
+      JOIN instances i ON i.key =@ c.instance
+      WHERE i.owner IS NOT DISTINCT FROM p_worker AND i.last_event_id = c."expectedEventId" AND i.execution = c."expectedExecution";
     END IF;
 
     WITH moved AS (
@@ -90,7 +90,8 @@ export const commitTurns: Routine = {
         "lastEventId" integer, "nextExecution" integer, unsettled boolean, keep boolean, at bigint, status smallint,
         begins boolean, ended boolean, version text, "customStatus" text, output text, error text, blocked text,
         build text, visible boolean)
-      WHERE i.key = t.key AND i.owner = p_worker AND i.last_event_id = t."expectedEventId" AND i.execution = t.execution
+      WHERE i.key =@ t.key AND i.owner IS NOT DISTINCT FROM p_worker AND i.last_event_id = t."expectedEventId"
+        AND i.execution = t.execution
       RETURNING i.key, CASE WHEN t.visible THEN i.id END AS id
     )
     SELECT array_agg(m.key), array_agg(m.id) INTO v_keys, v_ids FROM moved m;

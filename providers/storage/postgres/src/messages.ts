@@ -32,7 +32,7 @@ export const deliver: Routine = {
       FROM ROWS FROM (json_to_recordset(p_messages) AS (
           "instanceId" text, instance bigint, body text, at bigint, "idempotencyKey" text, answers json))
         WITH ORDINALITY AS m (instance_id, instance, body, at, idempotency_key, answers, place)
-      LEFT JOIN instances i ON i.id = m.instance_id AND i.key = coalesce(m.instance, i.key)
+      LEFT JOIN instances i ON i.id =@ m.instance_id AND i.key = coalesce(m.instance, i.key)
     ), new_key AS (
       INSERT INTO message_keys (instance, idempotency_key)
       SELECT DISTINCT addressee, idempotency_key FROM message
@@ -71,7 +71,7 @@ export const begin: Routine = {
       FROM ROWS FROM (json_to_recordset(p_starts) AS (
           "instanceId" text, name text, version text, "parentId" text, labels jsonb, at bigint, wave integer))
         WITH ORDINALITY AS s (id, name, version, parent_id, labels, at, wave, place)
-      LEFT JOIN instances p ON p.id = s.parent_id
+      LEFT JOIN instances p ON p.id =@ s.parent_id
       WHERE s.wave = v_wave AND (s.parent_id IS NULL OR p.key IS NOT NULL)
       ORDER BY s.id, s.place
       ON CONFLICT (id) DO NOTHING;
@@ -79,20 +79,20 @@ export const begin: Routine = {
     INSERT INTO messages (instance, at, body)
     SELECT i.key, s.at, s.body
     FROM ROWS FROM (json_to_recordset(p_starts) AS (body text, at bigint)) WITH ORDINALITY AS s (body, at, place)
-    JOIN instances i ON i.key = v_keys[s.place] ORDER BY s.place;
+    JOIN instances i ON i.key =@ v_keys[s.place] ORDER BY s.place;
 
     SELECT s."instanceId" AS id, s."parentId" AS parent_id INTO v_orphan
     FROM json_to_recordset(p_starts) AS s ("instanceId" text, "parentId" text)
-    WHERE s."parentId" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = s."instanceId") LIMIT 1;
+    WHERE s."parentId" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id =@ s."instanceId") LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'Expected the parent of % to exist, got %', v_orphan.id, v_orphan.parent_id;
     END IF;
     SELECT json_agg(s.answer ORDER BY s.place) INTO v_answers
     FROM ROWS FROM (json_to_recordset(p_starts) AS ("ifExists" json)) WITH ORDINALITY AS s (answer, place)
-    WHERE s.answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.key = v_keys[s.place]);
+    WHERE s.answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.key =@ v_keys[s.place]);
     IF v_answers IS NOT NULL THEN PERFORM ${called("deliver")}(v_answers); END IF;
     RETURN QUERY
-    SELECT s.place, CASE WHEN EXISTS (SELECT 1 FROM instances i WHERE i.key = s.key) THEN 'started' ELSE 'exists' END
+    SELECT s.place, CASE WHEN EXISTS (SELECT 1 FROM instances i WHERE i.key =@ s.key) THEN 'started' ELSE 'exists' END
     FROM unnest(v_keys) WITH ORDINALITY AS s (key, place);
   END`,
 };

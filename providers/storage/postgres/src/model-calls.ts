@@ -23,9 +23,10 @@ export const appendOutputs: Routine = {
         WITH ORDINALITY AS o (instance, execution, work, place)
       WHERE CASE WHEN o.work IS NULL
         THEN EXISTS (SELECT 1 FROM instances i
-          WHERE i.key = o.instance AND i.execution = o.execution AND i.owner = p_worker)
+          WHERE i.key =@ o.instance AND i.execution = o.execution AND i.owner IS NOT DISTINCT FROM p_worker)
         ELSE EXISTS (SELECT 1 FROM work w
-          WHERE w.key = o.work AND w.instance = o.instance AND w.execution = o.execution AND w.owner = p_worker) END);
+          WHERE w.key =@ o.work AND w.instance = o.instance AND w.execution = o.execution
+            AND w.owner IS NOT DISTINCT FROM p_worker) END);
     INSERT INTO outputs (instance, at, body)
     SELECT o.instance, o.at, o.body
     FROM ROWS FROM (json_to_recordset(p_outputs) AS (instance bigint, at bigint, body text))
@@ -41,7 +42,7 @@ export const saveAnswers: Routine = {
   signature: "(p_answers json, p_now bigint) RETURNS void",
   body: `BEGIN
     PERFORM 1 FROM instances i
-      WHERE i.key IN (SELECT a.instance FROM json_to_recordset(p_answers) AS a (instance bigint))
+      WHERE i.key = ANY (ARRAY(SELECT a.instance FROM json_to_recordset(p_answers) AS a (instance bigint)))
       ORDER BY i.key FOR KEY SHARE;
     INSERT INTO answers (instance, execution, digest, expires_at, body)
     SELECT DISTINCT ON (coalesce(a.instance, 0), coalesce(a.execution, 0), a.digest) coalesce(a.instance, 0),
@@ -49,17 +50,19 @@ export const saveAnswers: Routine = {
     FROM ROWS FROM (json_to_recordset(p_answers) AS (
         instance bigint, execution integer, digest text, "expiresAt" bigint, body text))
       WITH ORDINALITY AS a (instance, execution, digest, expires_at, body, place)
-    WHERE a.instance IS NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.key = a.instance)
+    WHERE a.instance IS NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.key =@ a.instance)
     ORDER BY coalesce(a.instance, 0), coalesce(a.execution, 0), a.digest, a.place DESC
     ON CONFLICT (instance, execution, digest) DO UPDATE SET expires_at = excluded.expires_at, body = excluded.body;
-    DELETE FROM answers WHERE (instance, execution, digest) IN (
+    DELETE FROM answers g USING (
       SELECT k.instance, k.execution, k.digest
       FROM json_to_recordset(p_answers) AS a (instance bigint, execution integer)
-      JOIN answers k ON k.instance = a.instance AND k.execution > 0 AND k.execution < a.execution
-      FOR UPDATE OF k SKIP LOCKED);
-    DELETE FROM answers WHERE (instance, execution, digest) IN (
+      JOIN answers k ON k.instance =@ a.instance AND k.execution > 0 AND k.execution < a.execution
+      FOR UPDATE OF k SKIP LOCKED) AS e
+    WHERE g.instance =@ e.instance AND g.execution = e.execution AND g.digest = e.digest;
+    DELETE FROM answers g USING (
       SELECT k.instance, k.execution, k.digest FROM answers k WHERE k.expires_at <= p_now
-      ORDER BY k.expires_at LIMIT 2 * json_array_length(p_answers) FOR UPDATE SKIP LOCKED);
+      ORDER BY k.expires_at LIMIT 2 * json_array_length(p_answers) FOR UPDATE SKIP LOCKED) AS e
+    WHERE g.instance =@ e.instance AND g.execution = e.execution AND g.digest = e.digest;
   END`,
 };
 

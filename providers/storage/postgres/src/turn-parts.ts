@@ -21,10 +21,10 @@ export const insertWork: Routine = {
   body: `DECLARE
     v_keys bigint[] := ARRAY(SELECT nextval('work_key_seq') FROM generate_series(1, json_array_length(p_work)));
   BEGIN
-    DELETE FROM work WHERE key IN (
+    DELETE FROM work WHERE key = ANY (ARRAY(
       SELECT w.key FROM json_to_recordset(p_work) AS n (instance bigint, execution integer, "eventId" integer)
-      JOIN work w ON w.instance = n.instance AND w.execution = n.execution AND w.event_id = n."eventId"
-      ORDER BY w.key FOR UPDATE OF w);
+      JOIN work w ON w.instance =@ n.instance AND w.execution = n.execution AND w.event_id = n."eventId"
+      ORDER BY w.key FOR UPDATE OF w));
     INSERT INTO work (key, instance, execution, event_id, owner, visible_at, attempts, kind, name, tag, session,
       heartbeat, failure, rank, tokens, body)
     SELECT DISTINCT ON (n.instance, n.execution, n.event_id) v_keys[n.place], n.instance, n.execution, n.event_id,
@@ -49,29 +49,29 @@ export const removeRequests: Routine = {
       DELETE FROM messages WHERE instance = ANY (p_ended);
       DELETE FROM timers WHERE instance = ANY (p_ended);
       DELETE FROM waits WHERE instance = ANY (p_ended);
-      DELETE FROM work WHERE key IN (
-        SELECT w.key FROM work w WHERE w.instance = ANY (p_ended) ORDER BY w.key FOR UPDATE);
+      DELETE FROM work WHERE key = ANY (ARRAY(
+        SELECT w.key FROM work w WHERE w.instance = ANY (p_ended) ORDER BY w.key FOR UPDATE));
     END IF;
     IF p_left IS NOT NULL THEN
       DELETE FROM timers r USING json_to_recordset(p_left) AS l (instance bigint, execution integer)
-        WHERE r.instance = l.instance AND r.execution < l.execution;
+        WHERE r.instance =@ l.instance AND r.execution < l.execution;
       DELETE FROM waits r USING json_to_recordset(p_left) AS l (instance bigint, execution integer)
-        WHERE r.instance = l.instance AND r.execution < l.execution;
-      DELETE FROM work WHERE key IN (
+        WHERE r.instance =@ l.instance AND r.execution < l.execution;
+      DELETE FROM work WHERE key = ANY (ARRAY(
         SELECT w.key FROM json_to_recordset(p_left) AS l (instance bigint, execution integer)
-        JOIN work w ON w.instance = l.instance AND w.execution < l.execution ORDER BY w.key FOR UPDATE OF w);
+        JOIN work w ON w.instance =@ l.instance AND w.execution < l.execution ORDER BY w.key FOR UPDATE OF w));
     END IF;
     IF p_settled IS NOT NULL THEN
       DELETE FROM timers r
         USING json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
-        WHERE r.instance = s.instance AND r.execution = s.execution AND r.event_id = s."eventId";
-      DELETE FROM work WHERE key IN (
+        WHERE r.instance =@ s.instance AND r.execution = s.execution AND r.event_id = s."eventId";
+      DELETE FROM work WHERE key = ANY (ARRAY(
         SELECT w.key FROM json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
-        JOIN work w ON w.instance = s.instance AND w.execution = s.execution AND w.event_id = s."eventId"
-        ORDER BY w.key FOR UPDATE OF w);
+        JOIN work w ON w.instance =@ s.instance AND w.execution = s.execution AND w.event_id = s."eventId"
+        ORDER BY w.key FOR UPDATE OF w));
       RETURN QUERY DELETE FROM waits r
         USING json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
-        WHERE r.instance = s.instance AND r.execution = s.execution AND r.event_id = s."eventId"
+        WHERE r.instance =@ s.instance AND r.execution = s.execution AND r.event_id = s."eventId"
         RETURNING r.instance;
     END IF;
   END`,
@@ -98,13 +98,13 @@ export const insertParts: Routine = {
   body: `BEGIN
     IF p_consumed IS NOT NULL THEN
       DELETE FROM messages m USING json_to_recordset(p_consumed) AS c (instance bigint, key bigint)
-      WHERE m.key = c.key AND m.instance = c.instance;
+      WHERE m.key =@ c.key AND m.instance = c.instance;
     END IF;
     IF p_payloads IS NOT NULL THEN
       INSERT INTO payloads (root, digest, body)
       SELECT DISTINCT ON (coalesce(i.root, i.key), p.digest) coalesce(i.root, i.key), p.digest, p.body
       FROM json_to_recordset(p_payloads) AS p (instance bigint, digest text, body text)
-      JOIN instances i ON i.key = p.instance
+      JOIN instances i ON i.key =@ p.instance
       ORDER BY coalesce(i.root, i.key), p.digest ON CONFLICT DO NOTHING;
     END IF;
     IF p_timers IS NOT NULL THEN
@@ -128,7 +128,7 @@ export const insertParts: Routine = {
     END IF;
     IF p_unset IS NOT NULL THEN
       DELETE FROM state s USING json_to_recordset(p_unset) AS u (instance bigint, key text)
-      WHERE s.instance = u.instance AND s.name = u.key;
+      WHERE s.instance =@ u.instance AND s.name = u.key;
     END IF;
     IF p_set IS NOT NULL THEN
       INSERT INTO state (instance, name, value)

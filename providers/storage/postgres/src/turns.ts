@@ -15,9 +15,9 @@ export const releaseInstances: Routine = {
     RETURN QUERY
     WITH given AS (
       UPDATE instances i SET owner = NULL, attempts = greatest(0, i.attempts - 1)
-      FROM (SELECT h.key FROM instances h WHERE h.key = ANY (p_keys) AND h.owner = p_worker
+      FROM (SELECT h.key FROM instances h WHERE h.key = ANY (p_keys) AND h.owner IS NOT DISTINCT FROM p_worker
         ORDER BY h.key FOR NO KEY UPDATE) AS held
-      WHERE i.key = held.key RETURNING 1)
+      WHERE i.key =@ held.key RETURNING 1)
     SELECT count(*) FROM given;
   END`,
 };

@@ -24,8 +24,8 @@ export const saveWork: Routine = {
     PERFORM 1 FROM instances WHERE key = ANY (p_instances) ORDER BY key FOR KEY SHARE;
     SELECT json_agg(n.item ORDER BY n.place), array_agg(n.place ORDER BY n.place) INTO v_work, v_places
     FROM json_array_elements(p_work) WITH ORDINALITY AS n (item, place)
-    JOIN instances i ON i.key = (n.item->>'instance')::bigint
-    WHERE i.owner = p_worker AND i.execution <= (n.item->>'execution')::integer;
+    JOIN instances i ON i.key = ANY (ARRAY[(n.item->>'instance')::bigint])
+    WHERE i.owner IS NOT DISTINCT FROM p_worker AND i.execution <= (n.item->>'execution')::integer;
     IF v_work IS NULL THEN RETURN; END IF;
     RETURN QUERY SELECT v_places[k.place], k.key FROM ${called("insert_work")}(v_work, p_worker) AS k (place, key);
     INSERT INTO sessions (name, worker, used_at)
@@ -49,9 +49,9 @@ export const completeWork: Routine = {
     PERFORM ${called("hold_addressees")}(p_ids);
     IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
     WITH held AS MATERIALIZED (
-      SELECT w.key FROM work w WHERE w.key = ANY (p_keys) AND w.owner = p_worker ORDER BY w.key FOR UPDATE
+      SELECT w.key FROM work w WHERE w.key = ANY (p_keys) AND w.owner IS NOT DISTINCT FROM p_worker ORDER BY w.key FOR UPDATE
     ), gone AS (
-      DELETE FROM work w USING held h WHERE w.key = h.key RETURNING w.key, w.session)
+      DELETE FROM work w USING held h WHERE w.key =@ h.key RETURNING w.key, w.session)
     SELECT array_agg(g.key), array_agg(g.session) INTO v_keys, v_sessions FROM gone g;
     IF v_keys IS NULL THEN RETURN; END IF;
     IF cardinality(v_keys) = cardinality(p_keys) THEN v_messages := p_messages;
@@ -66,7 +66,7 @@ export const completeWork: Routine = {
         ELSE (p_messages->(array_position(p_keys, g.key) - 1)->>'at')::bigint END) AS at
       FROM unnest(v_keys, v_sessions) AS g (key, session) WHERE g.session IS NOT NULL
       GROUP BY g.session ORDER BY g.session) AS used
-    WHERE s.name = used.session AND s.worker = p_worker;
+    WHERE s.name =@ used.session AND s.worker = p_worker;
     RETURN QUERY SELECT g.key, g.session FROM unnest(v_keys, v_sessions) AS g (key, session);
   END`,
 };
@@ -80,11 +80,11 @@ function changeWork(name: string, columns: string, members: string): Routine {
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF;
       IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
-      PERFORM 1 FROM work w WHERE w.key IN (SELECT n.key FROM json_to_recordset(p_items) AS n (key bigint))
+      PERFORM 1 FROM work w WHERE w.key = ANY (ARRAY(SELECT n.key FROM json_to_recordset(p_items) AS n (key bigint)))
         ORDER BY w.key FOR NO KEY UPDATE;
       RETURN QUERY
       UPDATE work w SET ${columns} FROM json_to_recordset(p_items) AS n (key bigint${members})
-      WHERE w.key = n.key AND w.owner = p_worker RETURNING w.key;
+      WHERE w.key =@ n.key AND w.owner IS NOT DISTINCT FROM p_worker RETURNING w.key;
     END`,
   };
 }

@@ -38,16 +38,16 @@ export const heartbeat: Routine = {
     v_stands := FOUND;
     UPDATE workers w SET heartbeat_at = v_now
     FROM (SELECT h.key FROM workers h WHERE h.heartbeat_at > v_now + ${clockJumpMs} ORDER BY h.key FOR UPDATE) AS ahead
-    WHERE w.key = ahead.key;
+    WHERE w.key =@ ahead.key;
     IF p_work IS NOT NULL THEN
       UPDATE sessions s SET used_at = greatest(s.used_at, v_now)
-      FROM (SELECT h.name FROM sessions h WHERE h.worker = p_worker AND h.name IN (
-          SELECT w.session FROM work w WHERE w.owner = p_worker AND w.session IS NOT NULL)
+      FROM (SELECT h.name FROM sessions h WHERE h.worker = p_worker AND h.name = ANY (ARRAY(
+          SELECT w.session FROM work w WHERE w.owner = p_worker AND w.session IS NOT NULL))
         ORDER BY h.name FOR UPDATE) AS used
-      WHERE s.name = used.name;
+      WHERE s.name =@ used.name;
     END IF;
     RETURN QUERY SELECT v_stands, ARRAY(SELECT n FROM unnest(p_work) AS n
-      WHERE NOT EXISTS (SELECT 1 FROM work w WHERE w.key = n AND w.owner = p_worker)), ${storeNow};
+      WHERE NOT EXISTS (SELECT 1 FROM work w WHERE w.key =@ n AND w.owner IS NOT DISTINCT FROM p_worker)), ${storeNow};
   END`,
 };
 
@@ -65,14 +65,14 @@ export const releaseWorker: Routine = {
     DELETE FROM workers WHERE key = p_worker;
     UPDATE instances i SET owner = NULL
     FROM (SELECT h.key FROM instances h WHERE h.owner = p_worker ORDER BY h.key FOR NO KEY UPDATE) AS held
-    WHERE i.key = held.key;
+    WHERE i.key =@ held.key;
     v_turns := FOUND;
     UPDATE work w SET owner = NULL
     FROM (SELECT h.key FROM work h WHERE h.owner = p_worker ORDER BY h.key FOR NO KEY UPDATE) AS held
-    WHERE w.key = held.key;
+    WHERE w.key =@ held.key;
     v_work := FOUND;
-    DELETE FROM sessions WHERE name IN (
-      SELECT s.name FROM sessions s WHERE s.worker = p_worker ORDER BY s.name FOR UPDATE);
+    DELETE FROM sessions WHERE name = ANY (ARRAY(
+      SELECT s.name FROM sessions s WHERE s.worker = p_worker ORDER BY s.name FOR UPDATE));
     RETURN QUERY SELECT v_turns, v_work OR FOUND; -- work that waited for the sessions may go elsewhere now
   END`,
 };
