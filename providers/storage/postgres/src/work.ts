@@ -92,7 +92,7 @@ function changeWork(name: string, columns: string, members: string): Routine {
 /** Another attempt later. */
 export const retryWork: Routine = changeWork(
   "retry_work",
-  `owner = NULL, visible_at = n."visibleAt", failure = n.failure, name = coalesce(n.name, w.name),
+  `owner = NULL, visible_at = n."visibleAt", failure = coalesce(n.failure, w.failure), name = coalesce(n.name, w.name),
     attempts = coalesce(n.attempts, w.attempts)`,
   `, "visibleAt" bigint, failure text, name text, attempts integer`,
 );
