@@ -3,7 +3,7 @@ import type { PruneQuery } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 import { called, type Routine } from "./routines.ts";
-import { firstEnded } from "./schema.ts";
+import { anyBuild, firstEnded } from "./schema.ts";
 import { toText } from "./values.ts";
 
 /** Clears blocks, and answers of which instances. */
@@ -11,6 +11,9 @@ export const unblock: Routine = {
   name: "unblock",
   signature: "(p_ids text[]) RETURNS TABLE (id text)",
   body: `BEGIN
+    PERFORM 1 FROM instances WHERE id = ANY (p_ids) ORDER BY key FOR NO KEY UPDATE;
+    PERFORM ${called("reopen")}(ARRAY(
+      SELECT i.key FROM instances i WHERE i.id = ANY (p_ids) AND i.blocked_builds = '${anyBuild}'));
     RETURN QUERY
     UPDATE instances i SET blocked = NULL, blocked_builds = NULL, attempts = 0
     FROM (SELECT h.key FROM instances h WHERE h.id = ANY (p_ids) AND h.blocked IS NOT NULL
@@ -70,6 +73,8 @@ export const removeTree: Routine = {
     DELETE FROM state WHERE instance = ANY (v_keys);
     DELETE FROM outputs WHERE instance = ANY (v_keys);
     DELETE FROM answers WHERE instance = ANY (v_keys);
+    DELETE FROM budgets WHERE instance = ANY (v_keys);
+    DELETE FROM bookings WHERE instance = ANY (v_keys);
     DELETE FROM payloads WHERE root = p_root;
     RETURN QUERY DELETE FROM instances WHERE key = ANY (v_keys) RETURNING id;
   END`,

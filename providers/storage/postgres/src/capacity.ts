@@ -127,7 +127,7 @@ export const settleCapacity: Routine = {
       JOIN model_starts s ON s.model =@ u.model AND s.work = u.work AND s.claimed_at = u."claimedAt"
       ORDER BY s.model, s.work, s.claimed_at FOR NO KEY UPDATE OF s;
     UPDATE model_starts s SET tokens = u.tokens
-    FROM json_to_recordset(p_used) AS u (model text, work bigint, "claimedAt" bigint, tokens integer)
+    FROM json_to_recordset(p_used) AS u (model text, work bigint, "claimedAt" bigint, tokens bigint)
     WHERE s.model =@ u.model AND s.work = u.work AND s.claimed_at = u."claimedAt";
   END`,
 };

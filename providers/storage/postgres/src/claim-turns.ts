@@ -10,17 +10,26 @@ import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim } from "@stet/c
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { storeNow, type Routine } from "./routines.ts";
-import { blockedBuild, firstEnded } from "./schema.ts";
+import { anyBuild, blockedBuild, firstEnded } from "./schema.ts";
 import { timerKey } from "./turn-parts.ts";
 import { toText } from "./values.ts";
 
-/** The instances that a claim may have, whoever owns them. */
-const canRun = `i.status < ${firstEnded}
+/**
+ * The instances that a claim may have, whoever owns them.
+ *
+ * @param whenSuspended - What makes it worth to have one that is suspended.
+ */
+const canRun = (whenSuspended: string): string => `i.status < ${firstEnded}
   AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END = ANY (p_handlers)
-  AND (i.blocked_builds IS NULL OR strpos(i.blocked_builds, p_build) = 0)`;
+  AND (i.blocked_builds IS NULL OR CASE i.blocked_builds WHEN '${anyBuild}' THEN ${whenSuspended}
+    ELSE strpos(i.blocked_builds, p_build) = 0 END)`;
 
-const isOwn = `i.owner IS NOT DISTINCT FROM p_worker AND ${canRun}`;
-const isFree = `i.owner IS NULL AND ${canRun}`;
+/** Whether the message `m` is no refusal, or one that a top-up has overtaken. */
+const isNoRefusal = `NOT EXISTS (SELECT 1 FROM bookings b
+  WHERE b.instance = m.instance AND b.execution = m.execution AND b.event_id = m.event_id AND b.refusal = m.key)`;
+
+const isOwn = "i.owner IS NOT DISTINCT FROM p_worker";
+const isFree = "i.owner IS NULL";
 const take = "FOR NO KEY UPDATE OF i SKIP LOCKED";
 
 const ofMessages = "messages m JOIN instances i ON i.key =@ m.instance";
@@ -46,31 +55,31 @@ export const claimTurns: Routine = {
   BEGIN
     SELECT array_agg(c.key), bool_or(c.free) INTO v_messages, v_free FROM (
       SELECT m.key, i.owner IS NULL AS free FROM ${ofMessages}
-      WHERE (i.owner IS NULL OR i.owner = p_worker) AND ${canRun} ORDER BY m.key LIMIT p_max) c;
+      WHERE (i.owner IS NULL OR i.owner = p_worker) AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max) c;
     SELECT array_agg(ARRAY[c.instance, c.execution, c.event_id] ORDER BY c.visible_at),
       coalesce(v_free, false) OR coalesce(bool_or(c.free), false) INTO v_due, v_free FROM (
       SELECT t.instance, t.execution, t.event_id, t.visible_at, i.owner IS NULL AS free FROM ${ofTimers}
-      WHERE t.visible_at <= v_now AND (i.owner IS NULL OR i.owner = p_worker) AND ${canRun}
+      WHERE t.visible_at <= v_now AND (i.owner IS NULL OR i.owner = p_worker) AND ${canRun("true")}
       ORDER BY t.visible_at LIMIT p_max) c;
     SELECT array_agg(c.key) INTO v_orphans FROM (
-      SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} LIMIT p_max) c;
+      SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} AND ${canRun("false")} LIMIT p_max) c;
 
     IF v_free OR v_orphans IS NOT NULL THEN
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       SELECT array_agg(c.key) INTO v_messages FROM (
         SELECT key FROM (
-          (SELECT m.key FROM ${ofMessages} WHERE ${isOwn} ORDER BY m.key LIMIT p_max)
+          (SELECT m.key FROM ${ofMessages} WHERE ${isOwn} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max)
           UNION ALL
-          (SELECT f.key FROM (SELECT m.key FROM ${ofMessages} WHERE ${isFree} ORDER BY m.key LIMIT p_max ${take}) f)) u
+          (SELECT f.key FROM (SELECT m.key FROM ${ofMessages} WHERE ${isFree} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max ${take}) f)) u
         ORDER BY key LIMIT p_max) c;
       SELECT array_agg(ARRAY[c.instance, c.execution, c.event_id] ORDER BY c.visible_at) INTO v_due FROM (
         SELECT * FROM (
           (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
-           WHERE t.visible_at <= v_now AND ${isOwn} ORDER BY t.visible_at LIMIT p_max)
+           WHERE t.visible_at <= v_now AND ${isOwn} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max)
           UNION ALL
           (SELECT * FROM (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
-           WHERE t.visible_at <= v_now AND ${isFree} ORDER BY t.visible_at LIMIT p_max ${take}) f)) u
+           WHERE t.visible_at <= v_now AND ${isFree} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max ${take}) f)) u
         ORDER BY visible_at LIMIT p_max) c;
     END IF;
 
@@ -81,12 +90,12 @@ export const claimTurns: Routine = {
     -- Orphans have no message that counts, but some must come through however full the inbox is.
     v_room := greatest(1, p_max - v_ready_kept - v_due_kept);
     IF v_orphans IS NOT NULL THEN
-      v_orphans := ARRAY(SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} LIMIT v_room ${take});
+      v_orphans := ARRAY(SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} AND ${canRun("false")} LIMIT v_room ${take});
     END IF;
     v_known := v_orphans;
     IF p_held IS NOT NULL THEN
       v_known := v_known || ARRAY(
-        SELECT i.key FROM instances i WHERE i.owner = p_worker AND i.unsettled AND ${canRun}
+        SELECT i.key FROM instances i WHERE i.owner = p_worker AND i.unsettled AND ${canRun("false")}
           AND NOT i.key = ANY (p_held) LIMIT v_room);
     END IF;
 

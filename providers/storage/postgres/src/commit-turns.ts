@@ -2,13 +2,22 @@
  * Writing turns: the hottest code of the house. A batch is one call; the update in it that moves the instances checks
  * owner and position (S1), and what belongs to those that it did not move is not written.
  */
-import type { CommitOutcome, InstanceKey, OutgoingMessage, OutgoingStart, TurnCommit, WorkerKey } from "@stet/core";
+import type {
+  BudgetChanges,
+  InstanceKey,
+  OutgoingMessage,
+  OutgoingStart,
+  TurnCommit,
+  TurnOutcome,
+  WorkerKey,
+} from "@stet/core";
+import { HeldBudgets, openBudgets, reconsider } from "./budgets.ts";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { addresseesOf, startRows } from "./messages.ts";
 import { called, type Routine } from "./routines.ts";
-import { blockedBuild, statuses } from "./schema.ts";
+import { anyBuild, blockedBuild, statuses } from "./schema.ts";
 import { addPart, addParts, partNames, type Parts } from "./turn-parts.ts";
 import { toJson } from "./values.ts";
 
@@ -80,7 +89,8 @@ export const commitTurns: Routine = {
         version = coalesce(t.version, i.version),
         custom_status = coalesce(t."customStatus", i.custom_status),
         blocked = t.blocked,
-        blocked_builds = CASE WHEN t.blocked IS NOT NULL THEN coalesce(i.blocked_builds, '') || t.build END,
+        blocked_builds = CASE WHEN t.build = '${anyBuild}' THEN t.build
+          WHEN t.blocked IS NOT NULL THEN coalesce(i.blocked_builds, '') || t.build END,
         started_at = CASE WHEN t.begins THEN t.at ELSE i.started_at END,
         updated_at = t.at,
         ended_at = CASE WHEN t.ended THEN t.at ELSE i.ended_at END,
@@ -139,23 +149,62 @@ interface Committed {
   readonly id: string | null;
 }
 
-type CommitTurns = (worker: WorkerKey, commits: readonly TurnCommit[], change: ChangeSet) => Promise<CommitOutcome[]>;
+type CommitTurns = (worker: WorkerKey, commits: readonly TurnCommit[], change: ChangeSet) => Promise<TurnOutcome[]>;
 
 /** Binds `commitTurns` to a database. */
 export function bindCommitTurns(db: Database, clocks: Clocks): CommitTurns {
   return async (worker, commits, change) => {
-    const outcomes: CommitOutcome[] = [];
+    const outcomes: TurnOutcome[] = [];
     for (const round of rounds(commits)) {
-      const rows = await db.call<Committed>(commitTurns, valuesOf(worker, round, clocks));
+      const draws = round.some(({ budget, suspended }) => budget !== undefined || suspended !== undefined);
+      const [rows, refused] = draws
+        ? await db.transaction((held) => commitWithBudgets(held, clocks, worker, round, change))
+        : [await db.call<Committed>(commitTurns, valuesOf(worker, round, clocks)), new Map<InstanceKey, number[]>()];
       const committed = new Map(rows.map(({ key, id }) => [key, id]));
       for (const turn of round) {
         const id = committed.get(turn.key);
-        outcomes.push(id === undefined ? "notOwner" : "committed");
+        const refusals = refused.get(turn.key) ?? [];
+        outcomes.push(id === undefined ? "notOwner" : refusals.length > 0 ? { refused: refusals } : "committed");
         if (id !== undefined) noteChange(turn, id, change);
       }
     }
     return outcomes;
   };
+}
+
+/** A batch in which somebody draws on a budget. Answers also what was refused. */
+async function commitWithBudgets(
+  db: Database,
+  clocks: Clocks,
+  worker: WorkerKey,
+  commits: readonly TurnCommit[],
+  change: ChangeSet,
+): Promise<[rows: Committed[], refused: Map<InstanceKey, number[]>]> {
+  const rows = await db.call<Committed>(commitTurns, valuesOf(worker, commits, clocks));
+  const refused = new Map<InstanceKey, number[]>();
+  const keys = new Set(rows.map(({ key }) => key));
+  const drawing: { turn: TurnCommit; asked: BudgetChanges }[] = [];
+  for (const turn of commits) {
+    if (!keys.has(turn.key)) continue;
+    const { key, budget, suspended, blocked } = turn;
+    if (suspended !== undefined) await db.call(reconsider, [key, suspended.refusals.map(Number)]);
+    else if (blocked === undefined && budget !== undefined) drawing.push({ turn, asked: budget });
+  }
+  if (drawing.length === 0) return [rows, refused];
+  await openBudgets(
+    db,
+    drawing.flatMap(({ turn: { key, at }, asked: { opened } }) =>
+      opened === undefined ? [] : [{ instance: key, at, limits: opened }],
+    ),
+  );
+  const held = await HeldBudgets.hold(
+    db,
+    clocks,
+    drawing.map(({ turn }) => turn.key),
+  );
+  for (const { turn, asked } of drawing) refused.set(turn.key, await held.change(turn, asked, worker, change));
+  await held.write();
+  return [rows, refused];
 }
 
 /** A statement moves an instance once. More turns of one instance, which nobody has hitherto asked for, take turns. */
@@ -196,7 +245,7 @@ function valuesOf(worker: WorkerKey, commits: readonly TurnCommit[], clocks: Clo
   for (const turn of commits) {
     const { key: instance } = turn;
     let visible = !isPlain(turn);
-    if (turn.blocked === undefined) {
+    if (turn.blocked === undefined && turn.suspended === undefined) {
       for (const { execution, firstEventId, lastEventId, body } of turn.history) {
         history.push({ instance, execution, firstEventId, lastEventId, body });
       }
@@ -248,6 +297,7 @@ function isPlain(turn: TurnCommit): boolean {
     turn.keep &&
     turn.ended === undefined &&
     turn.blocked === undefined &&
+    turn.suspended === undefined &&
     turn.version === undefined &&
     turn.customStatus === undefined
   );
@@ -255,11 +305,14 @@ function isPlain(turn: TurnCommit): boolean {
 
 /** The row of the instance after a turn. What is absent stays as it was. */
 function moveOf(turn: TurnCommit): object {
-  const { key, execution, expectedEventId, history, ended, blocked, version, customStatus, at } = turn;
+  const { key, execution, expectedEventId, history, ended, blocked, suspended, version, customStatus, at } = turn;
   const position = { key, execution, expectedEventId, at };
   if (blocked !== undefined) {
     const build = blockedBuild(blocked.buildId);
     return { ...position, unsettled: turn.unsettled, keep: false, blocked: blocked.error, build };
+  }
+  if (suspended !== undefined) {
+    return { ...position, unsettled: turn.unsettled, keep: false, blocked: suspended.error, build: anyBuild };
   }
   const last = history[history.length - 1];
   const isFirst = last !== undefined && expectedEventId === 0;

@@ -9,6 +9,7 @@ import { bindAdminReads, type AdminReads } from "./admin-reads.ts";
 import * as adminWrites from "./admin-writes.ts";
 import { Announcements, type Line } from "./announcements.ts";
 import * as capacity from "./capacity.ts";
+import * as budgets from "./budgets.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import * as claimTurns from "./claim-turns.ts";
 import * as claimWork from "./claim-work.ts";
@@ -48,6 +49,7 @@ export interface Verbs
     workers.Workers,
     messages.Messages,
     adminWrites.AdminWrites,
+    budgets.Budgets,
     trees.Trees {
   readonly claimTurns: ReturnType<typeof claimTurns.bindClaimTurns>;
   readonly commitTurns: ReturnType<typeof commitTurns.bindCommitTurns>;
@@ -69,6 +71,7 @@ const routines = new Routines(
     claimWork,
     capacity,
     modelCalls,
+    budgets,
     workers,
     adminWrites,
     trees,
@@ -193,6 +196,7 @@ function bind(db: Database, schema: string, clocks: Clocks): Verbs {
     ...modelCalls.bindModelCalls(db, clocks),
     ...workers.bindWorkers(db, clocks),
     ...adminWrites.bindAdminWrites(db),
+    ...budgets.bindBudgets(db),
     ...trees.bindTrees(db, clocks),
     claimTurns: claimTurns.bindClaimTurns(db, clocks),
     commitTurns: commitTurns.bindCommitTurns(db, clocks),

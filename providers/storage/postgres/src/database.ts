@@ -1,6 +1,6 @@
 /**
  * The database under a connection pool: one statement at a time, on any of its connections, without any state left on
- * one. A pooler between us and the server may exchange them between statements.
+ * one. A pooler between us and the server may exchange them between transactions.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -14,6 +14,8 @@ export type Values = readonly (string | number | boolean | null | readonly (stri
 /** Where statements go, and what bounds them. */
 export interface DatabaseOptions {
   readonly pool: pg.Pool;
+  /** The connection of a transaction that is open. */
+  readonly client?: pg.ClientBase;
   readonly schema: string;
   readonly routines: Routines;
   readonly statementTimeoutMs: number;
@@ -47,20 +49,48 @@ export class Database {
       text = `SELECT * FROM ${this.schema}.${this.#options.routines.name(routine)}(${places})`;
       this.#calls.set(routine, text);
     }
-    for (let repeats = 0; ; repeats++) {
+    const statement = text;
+    return this.#options.client === undefined
+      ? repeated(() => this.query<Row>(statement, values))
+      : this.query<Row>(statement, values);
+  }
+
+  /** Several statements as one transaction. Whoever is stopped in the middle holds nothing up for long. */
+  transaction<Result>(body: (db: Database) => Promise<Result>): Promise<Result> {
+    const { pool, statementTimeoutMs } = this.#options;
+    return repeated(async () => {
+      const client = await pool.connect();
+      const db = new Database({ ...this.#options, client });
       try {
-        return await this.query<Row>(text, values);
+        await db.query("BEGIN");
+        await db.query(`SET LOCAL idle_in_transaction_session_timeout = ${statementTimeoutMs}`);
+        const result = await body(db);
+        await db.query("COMMIT");
+        client.release();
+        return result;
       } catch (error) {
-        if (repeats >= mostRepeats || !isRepeatable(error)) throw error;
-        await sleep(Math.random() * 5 * 2 ** repeats);
+        client.release(true); // with its transaction
+        throw error;
       }
-    }
+    });
   }
 
   /** The rows of a statement. */
   async query<Row>(text: string, values: Values = []): Promise<Row[]> {
-    const { pool, statementTimeoutMs } = this.#options;
+    const { pool, client, statementTimeoutMs } = this.#options;
     const query = { text, values: [...values], types: rowTypes, query_timeout: statementTimeoutMs };
-    return (await pool.query(query)).rows as Row[];
+    return (await (client ?? pool).query(query)).rows as Row[];
+  }
+}
+
+/** Does again what another transaction was in the way of. */
+async function repeated<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  for (let repeats = 0; ; repeats++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (repeats >= mostRepeats || !isRepeatable(error)) throw error;
+      await sleep(Math.random() * 5 * 2 ** repeats);
+    }
   }
 }

@@ -84,6 +84,8 @@ function provide(connection: Connection): StorageProvider {
     readState: (instanceId, keys) => run((store) => store.reads.readState(instanceId, keys)),
     readOutputs: (instanceId, after, limit) => run((store) => store.reads.readOutputs(instanceId, after, limit)),
     stats: (now) => run((store) => store.reads.stats(now)),
+    readBudget: (instanceId) => run((store) => store.readBudget(instanceId)),
+    topUp: (topUp) => run((store, change) => store.topUp(topUp, change)),
     unblock: (ids) => run((store, change) => store.unblock(ids, change)),
     restart: (restart) => run((store, change) => store.restart(restart, change)),
     deleteTree: (instanceId, force) => run((store, change) => store.deleteTree(instanceId, force, change)),

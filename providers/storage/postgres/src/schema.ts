@@ -20,6 +20,9 @@ export function blockedBuild(buildId: string): string {
   return `|${encodeURIComponent(buildId)}|`;
 }
 
+/** In the place of that list: the instance is suspended, whatever the build. No list looks like it. */
+export const anyBuild = "*";
+
 const firstStep = `
   -- Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
   -- root is NULL for the top of a tree, which is its own root.
@@ -125,8 +128,8 @@ const firstStep = `
     session text COLLATE "C",
     heartbeat text,
     failure text,
-    rank integer,
-    tokens integer,
+    rank bigint,
+    tokens bigint,
     body text NOT NULL,
     UNIQUE (instance, execution, event_id)
   ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
@@ -142,7 +145,7 @@ const firstStep = `
     work bigint NOT NULL,
     claimed_at bigint NOT NULL,
     at bigint NOT NULL,
-    tokens integer NOT NULL,
+    tokens bigint NOT NULL,
     PRIMARY KEY (model, work, claimed_at)
   );
   -- claimCalls: what a window counts
@@ -186,6 +189,34 @@ const firstStep = `
     name text COLLATE "C" NOT NULL,
     value text NOT NULL,
     PRIMARY KEY (instance, name)
+  );
+
+  -- Only of instances with a budget of their own. Sums over the instance and all below it; an absent limit is none.
+  CREATE TABLE budgets (
+    instance bigint PRIMARY KEY,
+    opened_at bigint NOT NULL,
+    time_limit bigint,
+    tokens_limit bigint,
+    tokens_spent bigint NOT NULL DEFAULT 0,
+    tokens_reserved bigint NOT NULL DEFAULT 0,
+    nano_usd_limit bigint,
+    nano_usd_spent bigint NOT NULL DEFAULT 0,
+    nano_usd_reserved bigint NOT NULL DEFAULT 0,
+    calls_limit bigint,
+    calls_spent bigint NOT NULL DEFAULT 0,
+    calls_reserved bigint NOT NULL DEFAULT 0
+  );
+
+  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken.
+  CREATE TABLE bookings (
+    instance bigint NOT NULL,
+    execution integer NOT NULL,
+    event_id integer NOT NULL,
+    tokens bigint NOT NULL,
+    nano_usd bigint NOT NULL,
+    calls bigint NOT NULL,
+    refusal bigint,
+    PRIMARY KEY (instance, execution, event_id)
   );
 
   -- The key is the offset: a reader that resumes on an instance made anew must not be ahead of it.

@@ -3,6 +3,7 @@
  * own. Each verb is one statement, so a tree is read as it stood at one moment and put in whole or not at all.
  */
 import type { StorageAdmin, StoredInstance, StoredTree } from "@stet/core";
+import { HeldBudgets, openBudgets } from "./budgets.ts";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
@@ -92,7 +93,11 @@ export function bindTrees(db: Database, clocks: Clocks): Trees {
       const known = `SELECT 1 FROM ${db.table("instances")} WHERE id = ANY ($1::text[]) LIMIT 1`;
       if ((await db.query(known, [ids])).length > 0) return "exists";
       try {
-        await db.call(importTree, [toJson(instances.map(instanceRow(instances))), toJson(partsOf(tree, clocks))]);
+        await db.transaction(async (held) => {
+          const rows = [toJson(instances.map(instanceRow(instances))), toJson(partsOf(tree, clocks))];
+          const keys = (await held.call<{ key: number }>(importTree, rows)).map(({ key }) => key);
+          await importBudgets(held, clocks, instances, keys);
+        });
       } catch (error) {
         if (isTaken(error)) return "exists"; // by somebody who was here at the same time
         throw error;
@@ -160,7 +165,16 @@ function exportStatement(db: Database): string {
           'messages', (SELECT json_agg(json_build_object('body', m.body, 'at', m.at, 'answers',
               CASE WHEN m.event_id IS NOT NULL
                 THEN json_build_object('execution', m.execution, 'eventId', m.event_id) END) ORDER BY m.key)
-            FROM ${db.table("messages")} m WHERE m.instance = i.key),
+            FROM ${db.table("messages")} m WHERE m.instance = i.key AND NOT EXISTS (
+              SELECT 1 FROM ${db.table("bookings")} b WHERE b.instance = m.instance AND b.refusal = m.key)),
+          'budget', (SELECT json_build_object('openedAt', b.opened_at,
+              'limits', json_strip_nulls(json_build_object('tokens', b.tokens_limit, 'nanoUsd', b.nano_usd_limit,
+                'calls', b.calls_limit, 'timeMs', b.time_limit)),
+              'spent', json_build_object('tokens', b.tokens_spent, 'nanoUsd', b.nano_usd_spent, 'calls', b.calls_spent))
+            FROM ${db.table("budgets")} b WHERE b.instance = i.key),
+          'bookings', (SELECT json_agg(json_build_object('eventId', b.event_id, 'tokens', b.tokens,
+              'nanoUsd', b.nano_usd, 'calls', b.calls) ORDER BY b.event_id)
+            FROM ${db.table("bookings")} b WHERE b.instance = i.key AND b.refusal IS NULL),
           'messageKeys', (SELECT json_agg(k.idempotency_key ORDER BY k.idempotency_key)
             FROM ${db.table("message_keys")} k WHERE k.instance = i.key),
           'timers', ${list("timers", 'event_id AS "eventId", fire_at AS "fireAt", body', '"eventId"')},
@@ -176,6 +190,33 @@ function exportStatement(db: Database): string {
       coalesce((SELECT json_agg(json_build_object('digest', l.digest, 'body', l.body) ORDER BY l.digest)
         FROM ${db.table("payloads")} l WHERE l.root = root.key), '[]') AS payloads
     FROM ${instances} root WHERE root.id = $1`;
+}
+
+/** Puts back what instances were carried with: what is spent goes to the budget of its own, as it was a sum there. */
+async function importBudgets(
+  db: Database,
+  clocks: Clocks,
+  instances: readonly StoredInstance[],
+  keys: readonly number[],
+): Promise<void> {
+  const own = instances.flatMap(({ budget }, i) => (budget === undefined ? [] : [{ instance: keys[i]!, ...budget }]));
+  const booked = instances.flatMap(({ bookings = [] }, i) => (bookings.length > 0 ? [keys[i]!] : []));
+  if (own.length === 0 && booked.length === 0) return;
+  await openBudgets(
+    db,
+    own.map(({ instance, openedAt, limits }) => ({ instance, at: openedAt, limits })),
+  );
+  await db.query(
+    `UPDATE ${db.table("budgets")} b SET tokens_spent = r.tokens, nano_usd_spent = r."nanoUsd", calls_spent = r.calls
+     FROM json_to_recordset($1::json) AS r (instance bigint, tokens bigint, "nanoUsd" bigint, calls bigint)
+     WHERE b.instance = r.instance`,
+    [toJson(own.map(({ instance, spent }) => ({ instance, ...spent })))],
+  );
+  const held = await HeldBudgets.hold(db, clocks, booked);
+  instances.forEach(({ execution, bookings = [] }, i) => {
+    for (const { eventId, ...amounts } of bookings) held.reserve(keys[i]!, execution, eventId, amounts);
+  });
+  await held.write();
 }
 
 /** The row of an instance whose parent is named by its place. */

@@ -32,7 +32,7 @@ export const insertWork: Routine = {
       n.failure, n.rank, n.tokens, n.body
     FROM ROWS FROM (json_to_recordset(p_work) AS (instance bigint, execution integer, "eventId" integer, owned boolean,
         "visibleAt" bigint, attempts integer, kind text, name text, tag text, session text, heartbeat text, failure text,
-        rank integer, tokens integer, body text))
+        rank bigint, tokens bigint, body text))
       WITH ORDINALITY AS n (instance, execution, event_id, owned, visible_at, attempts, kind, name, tag, session,
         heartbeat, failure, rank, tokens, body, place)
     ORDER BY n.instance, n.execution, n.event_id, n.place DESC;
