@@ -10,6 +10,7 @@ export interface ChangeSet {
   work: boolean;
   readonly instances: string[];
   readonly ended: string[];
+  completed?: Map<string, string | undefined>;
 }
 
 /** An empty {@link ChangeSet}. */
@@ -45,6 +46,9 @@ export class Changes {
     this.#pending.work ||= change.work;
     for (const id of change.instances) this.#pending.instances.push(id);
     for (const id of change.ended) this.#pending.ended.push(id);
+    if (change.completed === undefined) return;
+    this.#pending.completed ??= new Map();
+    for (const [id, output] of change.completed) this.#pending.completed.set(id, output);
   }
 
   /** Tells all listeners, each in a microtask of its own, so that one that throws keeps nothing from the others. */

@@ -231,6 +231,7 @@ function noteChange(turn: TurnCommit, id: string | null, change: ChangeSet): voi
   if (id === null) return;
   change.instances.push(id);
   if (ended !== undefined) change.ended.push(id);
+  if (ended?.status === "completed") (change.completed ??= new Map()).set(id, ended.output);
 }
 
 /** A batch as {@link commitTurns} takes it. */
