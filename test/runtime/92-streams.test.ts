@@ -251,6 +251,28 @@ test("an attempt that fails takes back at once what it said", async (t) => {
   assert.deepEqual(shortly(await assertRecorded(run)).slice(-3), ["superseded", "delta well", "end"]);
 });
 
+test("when another model takes over, it begins anew", async (t) => {
+  const storage = sqlite(":memory:");
+  const [first, second] = [speaker(), speaker()];
+  const env = await environment(t, {
+    storage,
+    orchestrations: [tell],
+    llm: { both: ["first", "second"], first, second },
+  });
+  const run = await env.startOrchestration(tell, { stream: true, model: "both" }, { instanceId: "a" });
+  await env.until(() => first.calls.length === 1);
+  first.calls[0]?.say("The first");
+  env.clock.jumpTo(env.clock.now() + 50);
+  await env.until(async () => (await soFar(storage, "a")).length === 1);
+  first.calls[0]?.fail(new LlmError("unavailable", "the model fell over"));
+  await env.until(() => second.calls.length === 1);
+  first.calls[0]?.say(" goes on");
+  second.calls[0]?.end("The second");
+
+  assert.equal(await env.result(run), "The second");
+  assert.deepEqual(shortly(await assertRecorded(run)), ["delta The first", "superseded", "delta The second", "end"]);
+});
+
 test("a call that fails for good leaves no text that counts, and one that said nothing leaves no rows", async (t) => {
   const llm = mock().on("generate", says("Well, ", { thenFails: new LlmError("refused", "I would rather not") }));
   llm.when("quiet", new LlmError("refused", "no"));
