@@ -219,7 +219,7 @@ export class TurnDispatcher {
   async #singleOut(claimed: ClaimedTurn[]): Promise<ClaimedTurn[]> {
     const one = claimed.find(({ attempts }) => attempts > fewAttempts);
     if (one === undefined) return claimed;
-    const isKept = (turn: ClaimedTurn) => turn === one || this.#owned.get(turn.instanceId) !== undefined;
+    const isKept = (turn: ClaimedTurn) => turn === one || this.#owned.get(turn.key) !== undefined;
     this.#claimSize = firstClaimSize;
     await this.#suspect(claimed.filter((turn) => !isKept(turn)).map(({ key }) => key));
     return claimed.filter(isKept);
