@@ -111,7 +111,7 @@ function nameOf(instanceId: string, parentId: string): string {
 }
 
 /** The request that an event answers or takes back. What the code made of an answer settles nothing. */
-export function requestSettledBy(event: HistoryEvent): number | undefined {
+function requestSettledBy(event: HistoryEvent): number | undefined {
   if (!("source" in event) || event.kind === "LlmAnswerRefused" || event.kind === "LlmAnswerTrimmed") return undefined;
   return event.source;
 }
