@@ -134,7 +134,7 @@ test("misspelt options and missing functions are refused where they are defined"
     [
       () => orchestration("x", untyped<object>({ versoin: "2" }), nothing),
       invalid,
-      "Expected options of orchestration x to be among version, input, description, got versoin",
+      "Expected options of orchestration x to be among version, input, description, budget, got versoin",
     ],
     [
       () => activity("x", untyped<typeof nothing>({})),
@@ -187,7 +187,7 @@ test("duplicate and wrong registrations are refused, and nothing is left open", 
 
 test("options of Runtime.start that are misspelt or wrong are refused", async () => {
   const names =
-    "storage, orchestrations, activities, llm, prices, concurrency, tags, cacheSize, codec, payloadLimit, determinism, promptDrift, recordPrompts, onNondeterminism, buildId, workerName, logger, clock";
+    "storage, orchestrations, activities, llm, modelLimits, prices, concurrency, tags, cacheSize, codec, payloadLimit, determinism, promptDrift, recordPrompts, onNondeterminism, buildId, workerName, logger, clock";
   const start = (options: object) => () => Runtime.start(untyped({ storage: sqlite(":memory:"), ...options }));
   const storageNeeded = (got: string) =>
     `Expected Runtime.start to be given a storage provider, such as { storage: sqlite("app.db") }, got ${got}`;
@@ -345,7 +345,7 @@ test("a start with a bad id, version, label or option stores nothing", async (t)
     [
       start({ id: "idle-1" }),
       invalid,
-      "Expected options of the start of orchestration idle to be among instanceId, version, labels, ifExists, got id",
+      "Expected options of the start of orchestration idle to be among instanceId, version, labels, budget, ifExists, got id",
     ],
     [
       start({ ifExists: "replace" }),

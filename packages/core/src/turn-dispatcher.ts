@@ -215,12 +215,12 @@ export class TurnDispatcher {
     return this.#singleOut(claimed);
   }
 
-  /** One that its workers may have died of runs alone: another death will tell. */
+  /** One that its workers may have died of runs alone: another death will tell. Few are in its company from then on. */
   async #singleOut(claimed: ClaimedTurn[]): Promise<ClaimedTurn[]> {
     const one = claimed.find(({ attempts }) => attempts > fewAttempts);
     if (one === undefined) return claimed;
     const isKept = (turn: ClaimedTurn) => turn === one || this.#owned.get(turn.key) !== undefined;
-    this.#claimSize = firstClaimSize;
+    this.#claimSize = 1;
     await this.#suspect(claimed.filter((turn) => !isKept(turn)).map(({ key }) => key));
     return claimed.filter(isKept);
   }
