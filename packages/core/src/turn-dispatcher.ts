@@ -215,14 +215,14 @@ export class TurnDispatcher {
     return this.#singleOut(claimed);
   }
 
-  /** One that its workers may have died of runs alone: another death will tell. Few are in its company from then on. */
+  /** One that its workers may have died of runs alone, and before what is owned: another death will tell. */
   async #singleOut(claimed: ClaimedTurn[]): Promise<ClaimedTurn[]> {
     const one = claimed.find(({ attempts }) => attempts > fewAttempts);
     if (one === undefined) return claimed;
-    const isKept = (turn: ClaimedTurn) => turn === one || this.#owned.get(turn.key) !== undefined;
-    this.#claimSize = 1;
-    await this.#suspect(claimed.filter((turn) => !isKept(turn)).map(({ key }) => key));
-    return claimed.filter(isKept);
+    const isOwned = (turn: ClaimedTurn) => turn !== one && this.#owned.get(turn.key) !== undefined;
+    this.#claimSize = firstClaimSize;
+    await this.#suspect(claimed.filter((turn) => turn !== one && !isOwned(turn)).map(({ key }) => key));
+    return [one, ...claimed.filter(isOwned)];
   }
 
   /** The batch: claimed instances with their messages, and owned ones with answers or code to run. */
