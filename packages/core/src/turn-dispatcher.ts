@@ -51,10 +51,10 @@ const nothing: readonly never[] = [];
 const mostAnswers = 1_000;
 
 /** What was claimed more often than this without a commit may be what its workers died of, and runs alone. */
-const fewAttempts = 2;
+const fewAttempts = 5;
 
 /** A turn that was claimed this often without a commit takes its worker down with it each time. */
-const mostAttempts = 5;
+const mostAttempts = 10;
 
 /** What the dispatcher is given. */
 export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceRequests"> {
@@ -217,7 +217,7 @@ export class TurnDispatcher {
 
   /** One that its workers may have died of runs alone, and before what is owned: another death will tell. */
   async #singleOut(claimed: ClaimedTurn[]): Promise<ClaimedTurn[]> {
-    const one = claimed.find(({ attempts }) => attempts > fewAttempts);
+    const [one] = claimed.filter(({ attempts }) => attempts > fewAttempts).sort((a, b) => b.attempts - a.attempts);
     if (one === undefined) return claimed;
     const isOwned = (turn: ClaimedTurn) => turn !== one && this.#owned.get(turn.key) !== undefined;
     this.#claimSize = firstClaimSize;
