@@ -1,9 +1,17 @@
 /** Versions, and instances whose code and history no longer fit: they wait, they say why, and nothing of them is lost. */
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { join } from "node:path";
 import { test } from "node:test";
 import Database from "better-sqlite3";
-import { activity, isStetError, orchestration, type Orchestration, type StetError } from "@stet/core";
+import {
+  activity,
+  isStetError,
+  orchestration,
+  type Orchestration,
+  type StetError,
+  type TurnDiagnostic,
+} from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { causes, environment, fails, gate, journal, kinds, newFolder, ofKind } from "./world.ts";
 
@@ -353,6 +361,32 @@ test("code that ends its worker takes no instance down that was only claimed wit
   assert.equal(deaths, 10);
   assert.equal((await env.client.instance("d").status()).status, "blocked");
   assert.equal((await env.client.stats()).blocked, 1);
+});
+
+test("of those that workers may have died of, the one that saw most of them die runs first", async (t) => {
+  const storage = sqlite(":memory:");
+  const [older, worse] = ["older", "worse"].map((name) => orchestration(name, async () => name));
+  const env = await environment(t, { storage, orchestrations: [older!, worse!] });
+  await env.crash();
+  for (const { name } of [older!, worse!]) await env.startOrchestration(name, undefined, { instanceId: name });
+  const dies = async (orchestrations: readonly string[]): Promise<void> => {
+    const now = env.clock.now();
+    const capabilities = { orchestrations, activities: [], models: false, tags: [] };
+    const worker = await storage.registerWorker({ name: "dies", host: "h", pid: 1, capabilities, now });
+    await storage.claimTurns({ worker, now, max: 10, orchestrations, buildId: "b" });
+    await storage.releaseWorker(worker);
+  };
+  for (let i = 0; i < 6; i++) await dies(["older", "worse"]);
+  await dies(["worse"]);
+
+  const ran: string[] = [];
+  const listener = (message: unknown): void => void ran.push((message as TurnDiagnostic).instanceId);
+  subscribe("stet:turn", listener);
+  t.after(() => unsubscribe("stet:turn", listener));
+  await env.restart();
+  await env.settle();
+
+  assert.deepEqual(ran, ["worse", "older"]);
 });
 
 test("a history that cannot be read blocks its instance while others go on, and is read when it is whole again", async (t) => {
