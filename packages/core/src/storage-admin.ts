@@ -2,8 +2,8 @@
  * The store as clients and operators see it: instances, executions, streams and state, and what to do about them.
  * Bodies are text, sealed or with references where the engine made them so.
  */
-
 import type { Amounts, BudgetLimits, BudgetRecord } from "./storage-budgets.ts";
+import type { OutgoingWork } from "./storage-work.ts";
 
 /** Where an instance is in its life, as stored. A blocked instance is running. */
 export type InstanceStatus = "pending" | "running" | "completed" | "failed" | "cancelled" | "terminated";
@@ -171,23 +171,8 @@ export interface StoredExecution {
   readonly history: readonly { readonly firstEventId: number; readonly lastEventId: number; readonly body: string }[];
 }
 
-/** A work item that nobody owns. */
-export interface StoredWork {
-  readonly eventId: number;
-  readonly kind: "activity" | "model";
-  readonly name: string;
-  readonly tag?: string;
-  readonly session?: string;
-  readonly body: string;
-  /** Not before. Absent means at once. */
-  readonly visibleAt?: number;
-  /** How often it has been started, a start under way included. */
-  readonly attempts: number;
-  readonly heartbeat?: string;
-  readonly failure?: string;
-  readonly rank?: number;
-  readonly tokens?: number;
-}
+/** A work item that nobody owns. A start that was under way counts among its attempts. */
+export type StoredWork = Omit<OutgoingWork, "instanceId" | "execution">;
 
 /** A model call that nobody makes at the moment. */
 export interface WaitingCall {
