@@ -8,6 +8,7 @@
  *
  * Texts are compared byte by byte (`COLLATE "C"`): ids that look alike are different, and order is the same everywhere.
  */
+import { viewsSql } from "./views.ts";
 
 /** States of an instance as numbers: those below {@link firstEnded} still run. */
 export const statuses = ["pending", "running", "completed", "failed", "cancelled", "terminated"] as const;
@@ -255,4 +256,4 @@ const firstStep = `
 `;
 
 /** What brings a schema from one version to the next. */
-export const steps: readonly string[] = [firstStep];
+export const steps: readonly string[] = [firstStep + viewsSql({ statuses, firstEnded })];
