@@ -22,7 +22,9 @@ test("a lock that is held longer than anybody waits, and longer than the dead ar
   t.after(() => holder.close());
   holder.exec("BEGIN IMMEDIATE");
   await sleep(12_000);
-  for (const { log } of workers) assert.match(log(), /trying again.*another process holds its lock/);
+  await until("both to say why they wait", () =>
+    workers.every(({ log }) => /trying again.*another process holds its lock/.test(log())),
+  );
   holder.exec("COMMIT");
 
   const { startedAgain, unknownOutcomes } = await soundEnd(site, instances);

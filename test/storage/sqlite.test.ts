@@ -305,6 +305,26 @@ test("verbs that wait for a lock keep their order and hold up nothing else in th
   );
 });
 
+test("verbs that wait behind others for a lock are refused when their own time is over", async (t) => {
+  const path = newPath(t);
+  const busyTimeoutMs = 500;
+  const store = await opened(t, path, { busyTimeoutMs });
+  const other = new Sqlite(path);
+  t.after(() => other.close());
+  other.exec("BEGIN IMMEDIATE");
+
+  const asked = performance.now();
+  const starts = Array.from({ length: 40 }, (_, n) => refusal(start(store, `i${n}`)));
+  const errors = await Promise.all(starts);
+  const waitedMs = performance.now() - asked;
+
+  assert.ok(errors.every(({ retryable }) => retryable));
+  assert.ok(
+    waitedMs < (40 * busyTimeoutMs) / 2,
+    `Expected them to wait together, got ${waitedMs} ms one after another`,
+  );
+});
+
 test("sqlite() refuses options that it does not know", () => {
   const refused = (path: string, options: object) =>
     assert.throws(

@@ -82,11 +82,12 @@ export class Connection {
 
   /** Runs a verb as the seam has it: a promise, and trouble as a {@link StorageError}. */
   async run<Result>(verb: Verb<Result>): Promise<Awaited<Result>> {
+    const patience = performance.now() + this.#options.busyTimeoutMs; // also with those that wait before it
     while (this.#waiting !== undefined) await this.#waiting;
     try {
       return await this.#attempt(verb);
     } catch (error) {
-      if (isBusy(error)) return this.#insist(verb);
+      if (isBusy(error)) return this.#insist(verb, patience);
       throw toStorageError(error, this.#path);
     }
   }
@@ -104,10 +105,9 @@ export class Connection {
   }
 
   /** Tries until the lock is free or patience is over. */
-  async #insist<Result>(verb: Verb<Result>): Promise<Awaited<Result>> {
+  async #insist<Result>(verb: Verb<Result>, patience: number): Promise<Awaited<Result>> {
     let done = (): void => {};
     this.#waiting = new Promise((resolve) => (done = resolve));
-    const patience = performance.now() + this.#options.busyTimeoutMs;
     try {
       for (let tries = 1; ; tries++) {
         await sleep(Math.min(1 + tries / 10, 10));
