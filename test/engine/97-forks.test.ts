@@ -1,10 +1,10 @@
 /** Forks: a history that began as another's is replayed as that one, and from the fork on as its own. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ForkOrigin, type HistoryEvent, orchestration } from "@stet/core";
+import { type ForkOrigin, type HistoryEvent, orchestration, type UsageSummary } from "@stet/core";
 import { waitingForOf } from "@stet/core/internal";
 import { answer, cancel, given, replayHistory, start, terminate } from "@stet/testing";
-import { kinds, outputOf } from "./both-ways.ts";
+import { bothWays, kinds, outputOf } from "./both-ways.ts";
 
 /** All that code can draw, in two steps. */
 const drawing = orchestration("drawing", async (ctx) => {
@@ -138,6 +138,30 @@ test("what fails before the fork says the same as it did in the origin", async (
   assert.match(second, /^Sub-orchestration child of instance origin \(event 4\)/);
   assert.match(third, /^Activity work of instance fork \(event 8\)/);
   assert.match(fourth, /^Sub-orchestration child of instance fork \(event 10\)/);
+});
+
+test("ctx.usage() tells a fork of its origin's calls too, and replays tell the same", async () => {
+  const spending = orchestration("spending", async (ctx) => {
+    await ctx.generate("one", { label: "first" });
+    await ctx.activity("work", ctx.usage());
+    await ctx.generate("two");
+    return ctx.usage();
+  });
+  const spent = { usage: { inputTokens: 10, outputTokens: 5 }, costUsd: 0.25 };
+  const origin = await bothWays(spending, [
+    [start()],
+    [answer.said(2, "1", spent)],
+    [answer.activityCompleted(4)],
+    [answer.said(6, "2", spent)],
+  ]);
+  const { id: atEvent } = origin.history.find(({ kind }) => kind === "ActivityCompleted") as HistoryEvent;
+
+  const history = forked(origin.history, { instanceId: "origin", execution: 1, atEvent });
+  const fork = await given(spending, history, { instanceId: "fork" }).when(answer.said(atEvent + 1, "2", spent));
+
+  const { inputTokens, outputTokens, calls, usd, byLabel } = outputOf(origin) as UsageSummary;
+  assert.deepEqual([inputTokens, outputTokens, calls, usd, byLabel["first"]?.calls], [20, 10, 2, 0.5, 1]);
+  assert.deepEqual(outputOf(fork), outputOf(origin));
 });
 
 test("a fork that its code has not seen yet runs from its last delivery, live", async () => {

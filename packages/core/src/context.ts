@@ -11,6 +11,7 @@ import type { DurablePromise, Winner } from "./durable-promise.ts";
 import type { Effect, Labels, ParentClosePolicy, RecordedActivityOptions } from "./events.ts";
 import type { InstanceHandle, StartInstanceOptions } from "./instance-handle.ts";
 import type { LlmOperations } from "./llm/operations.ts";
+import type { UsageSummary } from "./llm/usage.ts";
 import type { Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -217,6 +218,9 @@ export interface OrchestrationContext extends LlmOperations {
   uuid(): string;
   /** A number from 0 to 1 that is the same on every replay. */
   random(): number;
+
+  /** What models have answered to this execution so far, in tokens and money. Replays count the same. */
+  usage(): UsageSummary;
 
   /** What the instance tells about itself to those who ask for its status. `null` clears it. */
   setStatus(status: unknown): void;

@@ -20,3 +20,6 @@ export { PayloadSink, type PayloadSource, TextCodec } from "./text-codec.ts";
 export { defaultPayloadLimit, toPayload } from "./to-payload.ts";
 export { durationMs } from "./duration.ts";
 export { waitingForOf } from "./waiting-for.ts";
+export { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
+export { check, type Checked, isSchema, jsonSchemaOf, schemaOfJson } from "./schema.ts";
+export { none as noUsage, sumOf as sumOfUsage } from "./llm/usage.ts";

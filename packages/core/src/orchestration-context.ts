@@ -21,6 +21,7 @@ import { ConfigurationError, TimeoutError } from "./errors.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
 import type { EventAwaited, EventReceived, Labels, SubOrchestrationScheduled } from "./events.ts";
 import { LlmCalls } from "./llm/llm-calls.ts";
+import { summaryOf, type UsageSummary } from "./llm/usage.ts";
 import { copyOfJson, type Payload } from "./payload.ts";
 import type { Logger } from "./ports.ts";
 import type { Answer, Recorder } from "./recorder.ts";
@@ -178,6 +179,10 @@ class RecordedContext extends LlmCalls implements OrchestrationContext {
 
   random(): number {
     return randomOf(this.#recorder);
+  }
+
+  usage(): UsageSummary {
+    return summaryOf(this.#recorder.past.toldUsage.rows);
   }
 
   setStatus(status: unknown): void {

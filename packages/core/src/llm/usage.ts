@@ -42,7 +42,8 @@ interface Answered {
   readonly cached?: boolean;
 }
 
-const none: UsageTotals = {
+/** No calls. */
+export const none: UsageTotals = {
   calls: 0,
   cacheHits: 0,
   inputTokens: 0,
@@ -104,7 +105,8 @@ function totalsOf({ usage, costUsd, cached = false }: Answered): UsageTotals {
   };
 }
 
-function sumOf(a: UsageTotals, b: UsageTotals): UsageTotals {
+/** Two sums in one. */
+export function sumOf(a: UsageTotals, b: UsageTotals): UsageTotals {
   const sum: { -readonly [Member in keyof UsageTotals]: number } = { ...none };
   for (const member of Object.keys(none) as (keyof UsageTotals)[]) sum[member] = a[member] + b[member];
   return { ...sum, usd: Number(sum.usd.toFixed(12)) }; // the dust of adding floats
