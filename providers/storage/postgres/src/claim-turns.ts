@@ -15,11 +15,12 @@ import { timerKey } from "./turn-parts.ts";
 import { toText } from "./values.ts";
 
 /**
- * The instances that a claim may have, whoever owns them.
+ * The instances that a claim may have, whoever owns them. Not to be found by their status: an index of that would walk
+ * all that run, for each message.
  *
  * @param whenSuspended - What makes it worth to have one that is suspended.
  */
-const canRun = (whenSuspended: string): string => `i.status < ${firstEnded}
+const canRun = (whenSuspended: string): string => `i.status + 0 < ${firstEnded}
   AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END = ANY (p_handlers)
   AND (i.blocked_builds IS NULL OR CASE i.blocked_builds WHEN '${anyBuild}' THEN ${whenSuspended}
     ELSE strpos(i.blocked_builds, p_build) = 0 END)`;
@@ -69,7 +70,8 @@ export const claimTurns: Routine = {
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       SELECT array_agg(c.key) INTO v_messages FROM (
         SELECT key FROM (
-          (SELECT m.key FROM ${ofMessages} WHERE ${isOwn} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max)
+          (SELECT m.key FROM unnest(v_messages) AS k (key)
+           JOIN messages m ON m.key =@ k.key JOIN instances i ON i.key =@ m.instance WHERE ${isOwn})
           UNION ALL
           (SELECT f.key FROM (SELECT m.key FROM ${ofMessages} WHERE ${isFree} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max ${take}) f)) u
         ORDER BY key LIMIT p_max) c;

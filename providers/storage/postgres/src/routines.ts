@@ -36,7 +36,7 @@ const mark = "__build";
  * order in which rows are handed in. So no statement may join what was handed in with itself.
  */
 const settings = `SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
-  SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off`;
+  SET enable_indexonlyscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off`;
 
 /**
  * `column =@ value`, in bodies, is an equality that can be used for looking up the row of the column by an index, and for
