@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+/** The process: its streams, and Ctrl-C. The first one asks what runs to come to its end, the second one ends it. */
+import { exitCodes } from "./exit-codes.ts";
+import { run } from "./run.ts";
+
+const interruption = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
+    interruption.abort();
+  });
+}
+
+const { stdout, stderr, stdin, env } = process;
+process.exitCode = await run(process.argv.slice(2), {
+  stdout,
+  stderr,
+  stdin,
+  env,
+  cwd: process.cwd(),
+  signal: interruption.signal,
+});
