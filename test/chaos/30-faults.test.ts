@@ -116,6 +116,7 @@ for (let seed = 1; seed <= 20; seed++) {
       { kind: "fail", when: "after", share: 0.1 },
       { kind: "delay", by: "50ms", share: 0.1 },
       { kind: "duplicate", verbs: [...unharmed], share: 0.1 },
+      { kind: "late", by: "30s", share: 0.1 },
     ];
     const { store } = await runMixed(faults, seed);
     assert.ok(store.injected.length > 5, `${store.injected.length} faults`);
@@ -161,6 +162,17 @@ test("calls that take their time harm nobody", async () => {
   assert.deepEqual(histories.map(withoutTimes), undisturbed.histories.map(withoutTimes));
   assert.deepEqual(starts, undisturbed.starts);
 });
+
+for (const every of [1, 2, 3] as const) {
+  test(`a store that tells of every change number ${every} half a minute late harms no instance`, async () => {
+    const undisturbed = await runMixed([]);
+    const { store, histories, starts } = await runMixed([{ kind: "late", by: "30s", every }]);
+
+    assert.ok(store.injected.length > 5, `${store.injected.length} faults`);
+    assert.deepEqual(histories.map(withoutTimes), undisturbed.histories.map(withoutTimes));
+    assert.deepEqual(starts, undisturbed.starts);
+  });
+}
 
 test("faults are the same for the same seed, and others for another", async () => {
   const faults: Fault[] = [{ kind: "fail", when: "before", verbs: ["commitTurns", "claimTurns"], share: 0.3 }];

@@ -12,6 +12,9 @@ import type { StartLedger } from "./start-ledger.ts";
 
 /** Calls after which the store may be another than before. */
 const verbs: ReadonlySet<PropertyKey> = new Set<StorageVerb>([
+  "registerWorker",
+  "heartbeat",
+  "releaseWorker",
   "claimTurns",
   "commitTurns",
   "releaseInstances",

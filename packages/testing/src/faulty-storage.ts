@@ -28,6 +28,8 @@ export type Fault =
   | (ConcernedCalls & { readonly kind: "delay"; readonly by: Duration })
   /** The call reaches the store twice, one right after the other, and the caller gets the first answer. */
   | (ConcernedCalls & { readonly kind: "duplicate" })
+  /** `onChange` tells of a change later, by the plan's clock, as where a notification is lost and found by polling. */
+  | (Omit<ConcernedCalls, "verbs"> & { readonly kind: "late"; readonly by: Duration })
   /** Nothing reaches the store, whatever the verb, from so long after it was made faulty and for so long. */
   | { readonly kind: "away"; readonly after?: Duration; readonly lasts: Duration };
 
@@ -111,6 +113,7 @@ class Trouble {
     const admin = intercepted(storage.admin, () => true, through);
     const own = Object.defineProperties(Object.create(null) as object, {
       admin: { value: admin },
+      onChange: { value: this.#telling(storage) },
       injected: { value: this.#injected },
       waitsUntil: { get: () => this.#waitsUntil },
     });
@@ -129,6 +132,22 @@ class Trouble {
     )();
   }
 
+  #telling(storage: StorageProvider): StorageProvider["onChange"] {
+    return (listener) => {
+      let heeded = true;
+      const end = storage.onChange((change) => {
+        const tell = () => (heeded ? listener(change) : undefined);
+        const befallen = this.#faults.filter((fault) => fault.befalls(telling, this.#clock.now()));
+        if (befallen.length === 0) return tell();
+        for (const { fault } of befallen) void this.#inject(fault, telling, async () => tell());
+      });
+      return () => {
+        heeded = false;
+        end();
+      };
+    };
+  }
+
   async #inject(fault: Fault, verb: string, call: Invoke): Promise<unknown> {
     this.#injected.push({ kind: fault.kind, verb, at: this.#clock.now() });
     switch (fault.kind) {
@@ -142,6 +161,7 @@ class Trouble {
             : `Expected an answer to ${verb}, got a broken connection`,
         );
       case "delay":
+      case "late":
         await this.#passing(delayOf(fault));
         return call();
       case "duplicate": {
@@ -173,6 +193,9 @@ interface FaultState {
   befalls(verb: string, now: number): boolean;
 }
 
+/** The only call of the store to its workers. */
+const telling = "onChange";
+
 const registration: ReadonlySet<string> = new Set<StorageVerb>([
   "registerWorker",
   "heartbeat",
@@ -184,26 +207,30 @@ function faultState(fault: Fault, madeAt: number, random: () => number): FaultSt
   if (fault.kind === "away") {
     const from = madeAt + durationMs(fault.after ?? 0, "the beginning of an absence");
     const until = from + durationMs(fault.lasts, "the length of an absence");
-    return { fault, befalls: (_verb, now) => now >= from && now < until };
+    return { fault, befalls: (verb, now) => verb !== telling && now >= from && now < until };
   }
-  const { verbs, every = 1, share = 1 } = fault;
+  const { every = 1, share = 1 } = fault;
   assertWhole(every, "every");
-  if (fault.kind === "delay") delayOf(fault);
+  if (fault.kind === "delay" || fault.kind === "late") delayOf(fault);
   if (!(share > 0 && share <= 1)) {
     throw new ConfigurationError(`Expected share of a fault to be above 0 and at most 1, got ${share}`);
   }
-  const concerned = verbs === undefined ? undefined : new Set<string>(verbs);
+  const concerns = concernOf(fault);
   let calls = 0;
   return {
     fault,
-    befalls: (verb) =>
-      (concerned === undefined ? !registration.has(verb) : concerned.has(verb)) &&
-      ++calls % every === 0 &&
-      (share === 1 || random() < share),
+    befalls: (verb) => concerns(verb) && ++calls % every === 0 && (share === 1 || random() < share),
   };
 }
 
-function delayOf({ by }: Extract<Fault, { kind: "delay" }>): number {
+function concernOf(fault: Exclude<Fault, { kind: "away" }>): (verb: string) => boolean {
+  if (fault.kind === "late") return (verb) => verb === telling;
+  if (fault.verbs === undefined) return (verb) => verb !== telling && !registration.has(verb);
+  const verbs = new Set<string>(fault.verbs);
+  return (verb) => verbs.has(verb);
+}
+
+function delayOf({ by }: Extract<Fault, { kind: "delay" | "late" }>): number {
   return durationMs(by, "the delay of a fault");
 }
 
