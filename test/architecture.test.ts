@@ -77,6 +77,7 @@ const ROOF = ["index.ts", "internal.ts"];
 const MAY_IMPORT: readonly (readonly [folder: RegExp, allowed: RegExp])[] = [
   [/^packages\/core$/, /^$/],
   [/^packages\/(testing|agent|diagram)$/, /^@stet\/core$/],
+  [/^packages\/replay$/, /^@stet\/(core|diagram)$/],
   [/^packages\/cli$/, /^@stet\//],
   [/^providers\//, /^@stet\/core$/],
 ];

@@ -1,8 +1,10 @@
 /**
  * Names for the house's own packages and test tools. They may change in any release.
  */
+export { treeOf } from "./capsule.ts";
 export { advance, Course } from "./course.ts";
 export { Execution, type ExecutionEnvironment, type ExecutionHeader } from "./execution.ts";
+export { type Operation, siteIn } from "./operation.ts";
 export { differenceOf, describe } from "./nondeterminism.ts";
 export {
   foreknowledgeOf,

@@ -64,10 +64,25 @@ export function answers(answer: DeliveryBody["kind"], request: RequestBody["kind
 export function callSite(): string | undefined {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 30;
-  const [own, ...frames] = new Error().stack?.split("\n").slice(1) ?? [];
+  const { stack } = new Error();
   Error.stackTraceLimit = limit;
-  const here = folderOf(own ?? ""); // as stack traces name it: a URL, a path, or what a source map says
-  return frames.find((frame) => !frame.includes(here) && !/node:|<anonymous>\)/.test(frame))?.trim();
+  return siteIn(stack);
+}
+
+/** The first frame of a stack that is outside this package. */
+export function siteIn(stack: string | undefined): string | undefined {
+  ownFolder ??= folderOf(framesOf(new Error().stack)[0] ?? "");
+  const here = ownFolder;
+  return framesOf(stack)
+    .find((frame) => !frame.includes(here) && !/node:|<anonymous>\)/.test(frame))
+    ?.trim();
+}
+
+/** As stack traces name it: a URL, a path, or what a source map says. */
+let ownFolder: string | undefined;
+
+function framesOf(stack = ""): string[] {
+  return stack.split("\n").filter((line) => /^\s+at /.test(line));
 }
 
 function folderOf(frame: string): string {

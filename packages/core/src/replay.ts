@@ -215,7 +215,7 @@ function mismatch(
 ): StetError {
   return new NondeterminismError(
     `Expected orchestration ${execution.name} version ${execution.version} (instance ${execution.instanceId}, execution ${execution.execution}) to replay event ${eventId}, ${found}; got ${asked}${site === undefined ? "" : ` ${site}`}: ${why}. Guard the change with ctx.patched, register it as a new version, or bring the old code back`,
-    { details: { eventId, expected: found, actual: asked, ...(site !== undefined && { site }) } },
+    { details: { eventId, expected: found, actual: asked, why, ...(site !== undefined && { site }) } },
   );
 }
 
