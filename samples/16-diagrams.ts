@@ -4,10 +4,10 @@
  * Prints:
  *   flowchart TD
  *     start(["start"])
- *     event_approval>"approval, at most 3d"]
+ *     event_approval>"approval, at most 3d"]:::yellow
  *     decision_answer_approved{"answer.approved"}
  *     return_refused(["return refused"])
- *     activity_order["order"]
+ *     activity_order["order"]:::blue
  *     completed(["completed"])
  *     start --> event_approval
  *     event_approval --> decision_answer_approved
@@ -15,10 +15,9 @@
  *     decision_answer_approved -->|"yes"| activity_order
  *     return_refused --> completed
  *     activity_order --> completed
- *     classDef activityNode fill:#e8f0fe,stroke:#4a6fa5
- *     class activity_order activityNode
- *     classDef eventNode fill:#fef7e0,stroke:#b08900
- *     class event_approval eventNode
+ *     classDef blue fill:#e8f0fe,stroke:#4a6fa5,color:#1f2328
+ *     classDef yellow fill:#fef7e0,stroke:#b08900,color:#1f2328
+ *     classDef default fill:#f1f3f4,stroke:#5f6368,color:#1f2328
  */
 import { fileURLToPath } from "node:url";
 import { activity, orchestration } from "@stet/core";

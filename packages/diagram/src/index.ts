@@ -18,6 +18,12 @@ export type {
 // From history to path
 export { type FlowPath, followHistory, type Visit } from "./follow.ts";
 
-// From flow graph to text
+// From flow graph to picture
+export { toDot } from "./render/dot.ts";
+export { toJson } from "./render/json.ts";
+export { flowGraphSchema } from "./flow-graph-schema.ts";
 export { toMermaid } from "./render/mermaid.ts";
 export { toMermaidSequence } from "./render/mermaid-sequence.ts";
+export { toPlantUml } from "./render/plantuml.ts";
+export { toPreview } from "./render/preview.ts";
+export { toSvg } from "./render/svg.ts";

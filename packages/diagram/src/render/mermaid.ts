@@ -1,5 +1,6 @@
 /** Mermaid flowcharts. */
-import type { FlowEdge, FlowGraph, FlowGroup, FlowNode, FlowNodeKind } from "../graph.ts";
+import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
+import { type Colour, colourOf, coloursIn, ink, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A Mermaid flowchart. The same graph always gives the same text, and a change of the graph changes only its lines.
@@ -11,24 +12,20 @@ import type { FlowEdge, FlowGraph, FlowGroup, FlowNode, FlowNodeKind } from "../
  * ```
  */
 export function toMermaid(graph: FlowGraph): string {
-  const lines = ["flowchart TD"];
-  const inGroups = new Set(graph.groups.flatMap(({ nodes }) => nodes));
-  for (const node of graph.nodes) if (!inGroups.has(node.id)) lines.push(`  ${nodeLine(node)}`);
-  for (const group of graph.groups) if (group.parent === undefined) lines.push(...groupLines(graph, group, "  "));
-  for (const edge of graph.edges) lines.push(`  ${edgeLine(edge)}`);
-  lines.push(...styleLines(graph.nodes));
-  return `${lines.join("\n")}\n`;
-}
-
-function groupLines(graph: FlowGraph, group: FlowGroup, margin: string): string[] {
-  const nodes = graph.nodes.filter(({ id }) => group.nodes.includes(id));
-  const inner = graph.groups.filter(({ parent }) => parent === group.id);
-  return [
-    `${margin}subgraph ${group.id}["${escaped(group.label)}"]`,
-    ...nodes.map((node) => `${margin}  ${nodeLine(node)}`),
-    ...inner.flatMap((each) => groupLines(graph, each, `${margin}  `)),
-    `${margin}end`,
+  const lines = [
+    "flowchart TD",
+    ...nestedLines(graph, {
+      node: nodeLine,
+      open: ({ id, label }) => `subgraph ${id}["${escaped(label)}"]`,
+      close: "end",
+    }),
+    ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
+    ...coloursIn(graph).map((colour) => {
+      const { fill, line } = palette[colour];
+      return `  classDef ${classOf(colour)} fill:${fill},stroke:${line},color:${ink}`;
+    }),
   ];
+  return `${lines.join("\n")}\n`;
 }
 
 /** The brackets of each shape. */
@@ -54,34 +51,23 @@ const shapes: { readonly [Kind in FlowNodeKind]: readonly [open: string, close: 
   dynamic: ["{{", "}}"],
 };
 
-function nodeLine({ id, kind, label }: FlowNode): string {
+function nodeLine(node: FlowNode): string {
+  const { id, kind, label } = node;
   const [open, close] = shapes[kind];
-  return `${id}${open}"${label === "" ? " " : escaped(label)}"${close}`;
+  const colour = colourOf(node);
+  return `${id}${open}"${label === "" ? " " : escaped(label)}"${close}${colour === "grey" ? "" : `:::${classOf(colour)}`}`;
 }
 
-function edgeLine({ from, to, kind, label, many }: FlowEdge): string {
+/** What has no class of its own is grey. */
+function classOf(colour: Colour): string {
+  return colour === "grey" ? "default" : colour;
+}
+
+function edgeLine(edge: FlowEdge): string {
+  const { from, to, kind } = edge;
   const arrow = kind === "next" ? "-->" : kind === "fork" ? "==>" : "-.->";
-  const said =
-    label ?? (kind === "failure" ? "fails" : kind === "nextExecution" ? "next execution" : many ? "each" : "");
-  return `${from} ${arrow}${said === "" ? "" : `|"${escaped(said)}"|`} ${to}`;
-}
-
-const styles: { readonly [Kind in FlowNodeKind]?: string } = {
-  activity: "fill:#e8f0fe,stroke:#4a6fa5",
-  model: "fill:#f3e8fd,stroke:#7b4fa5",
-  event: "fill:#fef7e0,stroke:#b08900",
-  timer: "fill:#fef7e0,stroke:#b08900",
-  dynamic: "fill:#fff,stroke:#c5221f,stroke-dasharray:4",
-  catch: "fill:#fce8e6,stroke:#c5221f",
-  throw: "fill:#fce8e6,stroke:#c5221f",
-  failed: "fill:#fce8e6,stroke:#c5221f",
-};
-
-function styleLines(nodes: readonly FlowNode[]): string[] {
-  return Object.entries(styles).flatMap(([kind, style]) => {
-    const ids = nodes.filter((node) => node.kind === kind).map(({ id }) => id);
-    return ids.length === 0 ? [] : [`  classDef ${kind}Node ${style}`, `  class ${ids.join(",")} ${kind}Node`];
-  });
+  const words = wordsOf(edge);
+  return `${from} ${arrow}${words === "" ? "" : `|"${escaped(words)}"|`} ${to}`;
 }
 
 /** Text between quotes: what Mermaid or HTML would take for its own is written as an entity. */

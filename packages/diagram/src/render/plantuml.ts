@@ -1,0 +1,70 @@
+/** PlantUML, as state diagrams: the one kind of PlantUML's that draws any graph as it is. */
+import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
+import { colourOf, ink, nestedLines, palette, wordsOf } from "./looks.ts";
+
+/**
+ * A PlantUML state diagram. The same graph always gives the same text, and a change of the graph changes only its lines.
+ *
+ * @example
+ * ```ts
+ * const [graph] = readFlowGraphs({ files: ["src/orchestrations.ts"] });
+ * if (graph !== undefined) console.log(toPlantUml(graph));
+ * ```
+ */
+export function toPlantUml(graph: FlowGraph): string {
+  const lines = [
+    "@startuml",
+    "hide empty description",
+    "skinparam shadowing false",
+    `skinparam StateFontColor ${ink}`,
+    ...nestedLines(graph, {
+      node: nodeLine,
+      open: ({ id, label }) => `state "${escaped(label)}" as ${id} {`,
+      close: "}",
+    }),
+    ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
+    "@enduml",
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** What tells kinds apart where all boxes look alike. */
+const stereotypes: { readonly [Kind in FlowNodeKind]?: string } = {
+  timer: "timer",
+  event: "event",
+  sendEvent: "send",
+  subOrchestration: "orchestration",
+  startOrchestration: "orchestration",
+  model: "model",
+  decision: "decision",
+  loop: "loop",
+  dynamic: "dynamic",
+};
+
+function nodeLine(node: FlowNode): string {
+  const { id, kind, label } = node;
+  if ((kind === "fork" || kind === "join") && label === "") return `state ${id} <<${kind}>>`;
+  const { fill, line } = palette[colourOf(node)];
+  const stereotype = stereotypes[kind];
+  return `state "${escaped(label)}" as ${id}${stereotype === undefined ? "" : ` <<${stereotype}>>`} ${fill};line:${line.slice(1)}`;
+}
+
+const arrows: { readonly [Kind in FlowEdge["kind"]]: string } = {
+  next: "-->",
+  failure: "-[dashed]->",
+  fork: "-[bold]->",
+  nextExecution: "-[dashed]->",
+};
+
+function edgeLine(edge: FlowEdge): string {
+  const words = wordsOf(edge);
+  return `${edge.from} ${arrows[edge.kind]} ${edge.to}${words === "" ? "" : ` : ${escaped(words)}`}`;
+}
+
+/** Text on a line: what is neither a word nor harmless is written by its number, as it may begin markup, a macro or a comment. */
+function escaped(text: string): string {
+  return text.replaceAll(/[^\p{L}\p{N} .,:()=?|…]/gu, (sign) => {
+    const number = sign.codePointAt(0)?.toString(16).toUpperCase();
+    return `<U+${number?.padStart(4, "0")}>`;
+  });
+}
