@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 /** See {@link usage}. */
 export interface Arguments {
   readonly only: string;
+  readonly storage: "sqlite" | "postgres";
   readonly json?: string;
   readonly quick: boolean;
   readonly profile: boolean;
@@ -11,11 +12,11 @@ export interface Arguments {
 }
 
 /** What is printed when the command line is not understood. */
-export const usage = `npm run bench -- [--only ID] [--json FILE] [--storage sqlite] [--quick] [--profile] [--write-docs]
+export const usage = `npm run bench -- [--only ID] [--json FILE] [--storage sqlite|postgres] [--quick] [--profile] [--write-docs]
 
   --only ID       rows whose id begins with ID
   --json FILE     the rows as JSON
-  --storage NAME  what to measure; sqlite is all there is
+  --storage NAME  sqlite, or postgres: a server that is started for it, or that DATABASE_URL names
   --quick         one run with small counts: shows that it works, not how fast
   --profile       where the time of each workload goes; slows it, burdens idleCpu, and sees no further processes
   --write-docs    all rows and the profile of chain100x100, into docs/benchmarks.md`;
@@ -34,8 +35,9 @@ export function readArguments(args: readonly string[]): Arguments {
     },
   });
   const { only, json, storage, quick, profile, "write-docs": writeDocs } = values;
-  if (storage !== "sqlite") throw new Error(`Expected --storage to be sqlite, got ${storage}`);
+  if (storage !== "sqlite" && storage !== "postgres")
+    throw new Error(`Expected --storage to be sqlite or postgres, got ${storage}`);
   if (writeDocs && (quick || profile || only !== ""))
     throw new Error("--write-docs measures everything: leave out --only, --quick and --profile");
-  return { only, quick, profile, writeDocs, ...(json !== undefined && { json }) };
+  return { only, storage, quick, profile, writeDocs, ...(json !== undefined && { json }) };
 }

@@ -41,9 +41,19 @@ test("the benchmark prints a table and writes JSON of the promised shape", async
   assert.match(stderr, /startToResult: run 1 of 1/);
 });
 
+test("the benchmark measures a store on a server, and counts what goes there", async () => {
+  assert.ok(process.env["DATABASE_URL"], "run this by scripts/test.mjs");
+
+  const { stdout } = await bench("--storage", "postgres", "--quick", "--only", "startToResult");
+
+  assert.match(stdout, /PostgreSQL \d+/);
+  const [, trips] = /^\| startToResult.roundTrips +\| +([\d.]+) /m.exec(stdout) ?? [];
+  assert.ok(Number(trips) > 0, stdout);
+});
+
 test("the benchmark refuses a command line that it does not understand", async () => {
   await assert.rejects(bench("--only", "nothing"), /Expected --only to begin a row's id/);
-  await assert.rejects(bench("--storage", "punch cards"), /Expected --storage to be sqlite/);
+  await assert.rejects(bench("--storage", "punch cards"), /Expected --storage to be sqlite or postgres/);
   await assert.rejects(bench("--write-docs", "--quick"), /--write-docs measures everything/);
 });
 

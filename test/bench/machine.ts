@@ -2,6 +2,7 @@
 import { statfsSync } from "node:fs";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import Sqlite from "better-sqlite3";
+import { serverVersion } from "./postgres-site.ts";
 import { scratchRoot } from "./scratch.ts";
 
 /** See the head of the file. */
@@ -11,7 +12,8 @@ export interface Machine {
   readonly memoryGb: number;
   readonly system: string;
   readonly node: string;
-  readonly sqlite: string;
+  /** What the stores are in. */
+  readonly database: string;
   /** Of the folder the databases are in. */
   readonly fileSystem: string;
 }
@@ -25,11 +27,8 @@ const fileSystems: { readonly [type: number]: string } = {
   0x794c7630: "overlayfs",
 };
 
-/** Of this machine. */
-export function thisMachine(): Machine {
-  const db = new Sqlite(":memory:");
-  const sqlite = db.prepare<[], string>("SELECT sqlite_version()").pluck().get() ?? "";
-  db.close();
+/** Of this machine, and of the server whose url is given. */
+export async function thisMachine(url?: string): Promise<Machine> {
   const { type } = statfsSync(scratchRoot);
   return {
     cores: availableParallelism(),
@@ -37,12 +36,19 @@ export function thisMachine(): Machine {
     memoryGb: Math.round(totalmem() / 2 ** 30),
     system: `${platform()} ${release()} ${arch()}`,
     node: process.versions.node,
-    sqlite,
+    database: url === undefined ? `SQLite ${sqliteVersion()}` : `PostgreSQL ${await serverVersion(url)}`,
     fileSystem: fileSystems[type] ?? `type 0x${type.toString(16)}`,
   };
 }
 
 /** In one line. */
-export function describeMachine({ cores, cpu, memoryGb, system, node, sqlite, fileSystem }: Machine): string {
-  return `${cores} cores (${cpu || "unknown"}), ${memoryGb} GiB, ${system}, Node ${node}, SQLite ${sqlite} on ${fileSystem}`;
+export function describeMachine({ cores, cpu, memoryGb, system, node, database, fileSystem }: Machine): string {
+  return `${cores} cores (${cpu || "unknown"}), ${memoryGb} GiB, ${system}, Node ${node}, ${database} on ${fileSystem}`;
+}
+
+function sqliteVersion(): string {
+  const db = new Sqlite(":memory:");
+  const version = db.prepare<[], string>("SELECT sqlite_version()").pluck().get() ?? "";
+  db.close();
+  return version;
 }

@@ -6,20 +6,30 @@ import type { Assignment, Measured } from "./children/measure.ts";
 import { profileText, writeDocs } from "./docs.ts";
 import { describeMachine, thisMachine } from "./machine.ts";
 import type { Profile } from "./profile.ts";
+import { benchServer } from "./postgres-site.ts";
 import { type Report, type Row, rowOf, tableOf } from "./report.ts";
 import type { Workload } from "./workload.ts";
-import { workloads } from "./workloads/index.ts";
+import { workloadsOn } from "./workloads/index.ts";
 
 const args = read();
 const profiles = new Map<string, Profile>();
 const rows: Row[] = [];
 const failed: string[] = [];
 
-const wanted = workloads.filter(({ rows: defined }) => defined.some(({ id }) => id.startsWith(args.only)));
+const wanted = workloadsOn(args.storage).filter(({ rows: defined }) =>
+  defined.some(({ id }) => id.startsWith(args.only)),
+);
 if (wanted.length === 0) leave(`Expected --only to begin a row's id, got ${args.only}`);
+const server = args.storage === "postgres" ? await benchServer() : undefined;
+const place = server === undefined ? {} : { url: server.url };
 for (const workload of wanted) await measure(workload);
 
-const report: Report = { machine: thisMachine(), date: new Date().toISOString(), quick: args.quick, rows };
+const report: Report = {
+  machine: await thisMachine(server?.url),
+  date: new Date().toISOString(),
+  quick: args.quick,
+  rows,
+};
 console.log(describeMachine(report.machine));
 console.log(tableOf(rows));
 for (const [id, profile] of profiles) console.log(`\n${profileText(id, profile)}`);
@@ -29,14 +39,15 @@ if (args.writeDocs) {
   for (const rowId of ["chain5x10k", "chain100x100"]) await profileOne(rowId);
   writeDocs(report, profiles);
 }
+await server?.stop();
 
 async function measure({ rows: defined }: Workload): Promise<void> {
   const rowId = defined[0]?.id ?? "";
   try {
-    const measured = await ask({ rowId, quick: args.quick, profile: args.profile });
+    const measured = await ask({ rowId, quick: args.quick, profile: args.profile, ...place });
     for (const definition of defined.filter(({ id }) => id.startsWith(args.only))) {
       const samples = measured.samples.map((sample) => sample[definition.id]).filter((sample) => sample !== undefined);
-      rows.push(rowOf(definition, samples));
+      if (samples.length > 0) rows.push(rowOf(definition, samples)); // what no server counts has none
     }
     if (measured.profile !== undefined) profiles.set(rowId, measured.profile);
   } catch (error) {
@@ -47,7 +58,7 @@ async function measure({ rows: defined }: Workload): Promise<void> {
 
 /** A profiled run is slower, so its figures are not used. */
 async function profileOne(rowId: string): Promise<void> {
-  const { profile } = await ask({ rowId, quick: false, profile: true });
+  const { profile } = await ask({ rowId, quick: false, profile: true, ...place });
   if (profile !== undefined) profiles.set(rowId, profile);
 }
 

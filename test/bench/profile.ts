@@ -55,7 +55,8 @@ function summaryOf({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): 
 /** Opening and closing the file, the journal that is the limit, and the profiler itself. */
 function isNotTheWorkload({ functionName, url }: Frame): boolean {
   return (
-    url.endsWith("/bare-journal.ts") ||
+    url.endsWith("-journal.ts") ||
+    url.endsWith("/postgres-site.ts") ||
     url.endsWith("/bench/scratch.ts") ||
     url.startsWith("node:inspector") ||
     functionName === "openDatabase" ||
@@ -70,6 +71,7 @@ function areaOf({ functionName, url }: Frame, file: string): string {
   const name = inPackage?.[1] ?? inPackage?.[2];
   if (file.includes("/better-sqlite3/") || (url === "" && name === "sqlite")) return "SQLite";
   if (name !== undefined) return `@stet/${name}`;
+  if (/\/node_modules\/pg[/-]/.test(file)) return "pg";
   if (file.includes("/test/bench/")) return "the benchmark";
   return file.includes("/node_modules/") ? "other dependencies" : "Node";
 }

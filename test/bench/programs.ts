@@ -1,6 +1,14 @@
 /** The orchestrations that are measured, and how they are run. */
 import { join } from "node:path";
-import { activity, type Orchestration, orchestration, Runtime, type RuntimeOptions } from "@stet/core";
+import {
+  activity,
+  type Orchestration,
+  orchestration,
+  Runtime,
+  type RuntimeOptions,
+  type StorageProvider,
+} from "@stet/core";
+import { postgres } from "@stet/postgres";
 import { sqlite } from "@stet/sqlite";
 import type { Run } from "./workload.ts";
 
@@ -25,14 +33,19 @@ export function storeFile(run: Pick<Run, "folder">): string {
   return join(run.folder, "store.db");
 }
 
-/** Runs `body` with a runtime on the run's own file, and closes it. */
+/** The store of a run, opened anew. */
+export function storageOf(run: Run): StorageProvider {
+  if (run.postgres !== undefined) return postgres(run.postgres);
+  return sqlite(storeFile(run), { synchronous: run.synchronous });
+}
+
+/** Runs `body` with a runtime on the run's own store, and closes it. */
 export async function withRuntime<Result>(
   run: Run,
   options: Omit<RuntimeOptions, "storage">,
   body: (runtime: Runtime) => Promise<Result>,
 ): Promise<Result> {
-  const storage = sqlite(storeFile(run), { synchronous: run.synchronous });
-  const runtime = await Runtime.start({ storage, ...options });
+  const runtime = await Runtime.start({ storage: storageOf(run), ...options });
   try {
     return await body(runtime);
   } finally {

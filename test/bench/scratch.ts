@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inSchema } from "./postgres-site.ts";
+import type { Run } from "./workload.ts";
 
 /** Where databases are put: a disk, or `synchronous` says nothing. `STET_BENCH_FOLDER` names another place. */
 export const scratchRoot: string = process.env["STET_BENCH_FOLDER"] ?? tmpdir();
@@ -14,4 +16,11 @@ export async function inScratch<Result>(body: (folder: string) => Promise<Result
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Runs `body` with a store of its own in the same place as that of another run. */
+export async function beside<Result>(run: Run, body: (run: Run) => Promise<Result>): Promise<Result> {
+  const { postgres } = run;
+  if (postgres === undefined) return inScratch((folder) => body({ ...run, folder }));
+  return inSchema(postgres.url, (place) => body({ ...run, postgres: place }));
 }

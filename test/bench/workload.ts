@@ -1,12 +1,13 @@
 /** What a workload is: the rows it fills, what they are held against, and one run of it. */
 import type { SqliteOptions } from "@stet/sqlite";
+import type { PostgresPlace } from "./postgres-site.ts";
 
 /** A row of the table before anything is measured. */
 export interface RowDefinition {
   readonly id: string;
   readonly unit: string;
   readonly better: "higher" | "lower";
-  /** What has to be reached, with `synchronous=NORMAL` on a machine of two cores. */
+  /** What has to be reached on a machine of two cores: in SQLite with `synchronous=NORMAL`. */
   readonly floor?: number;
   /** What is wanted. */
   readonly aim?: number;
@@ -29,6 +30,8 @@ export interface Run {
   /** A fresh folder of the run's own, removed after it. */
   readonly folder: string;
   readonly synchronous: NonNullable<SqliteOptions["synchronous"]>;
+  /** The store is there, and not in a file of the folder. Commits wait for its disk. */
+  readonly postgres?: PostgresPlace;
   /** Small counts: to see that it works, not how fast. */
   readonly quick: boolean;
 }

@@ -2,26 +2,40 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
+/** Starts a file of this folder with one argument and answers the first thing it says. Then it is killed. */
+export function askChild<Answer>(file: string, argument: unknown): Promise<Answer> {
+  return withChildren<Answer, Answer>(file, 1, argument, ([answer]) => answer!);
+}
+
 /**
- * Starts a file of this folder with one argument and the flags of this process, and answers the first thing it says.
- * Then it is killed, in the middle of whatever it does, and is gone when the promise resolves.
+ * Starts a file of this folder so many times with one argument and the flags of this process, and runs `body` once each
+ * has said something. Then they are killed, in the middle of whatever they do, and are gone when the promise resolves.
  */
-export async function askChild<Answer>(file: string, argument: unknown): Promise<Answer> {
+export async function withChildren<Answer, Result>(
+  file: string,
+  count: number,
+  argument: unknown,
+  body: (answers: readonly Answer[]) => Result | Promise<Result>,
+): Promise<Result> {
   const entry = fileURLToPath(new URL(file, import.meta.url));
-  const child = fork(entry, [JSON.stringify(argument)], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  const gone = new Promise<void>((resolve) => {
-    child.once("exit", () => resolve());
-    child.once("error", () => resolve());
-  });
-  try {
-    return await new Promise<Answer>((resolve, reject) => {
-      child.once("message", (answer) => resolve(answer as Answer));
+  const children = Array.from({ length: count }, () => {
+    const child = fork(entry, [JSON.stringify(argument)], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const gone = new Promise<void>((resolve) => {
+      child.once("exit", () => resolve());
+      child.once("error", () => resolve());
+    });
+    const answer = new Promise<Answer>((resolve, reject) => {
+      child.once("message", (said) => resolve(said as Answer));
       child.once("error", reject);
       child.once("exit", (code, signal) => reject(new Error(`${file} ended with ${signal ?? code} and no answer`)));
     });
+    return { child, gone, answer };
+  });
+  try {
+    return await body(await Promise.all(children.map(({ answer }) => answer)));
   } finally {
-    child.kill("SIGKILL");
-    await gone;
+    for (const { child } of children) child.kill("SIGKILL");
+    await Promise.all(children.map(({ gone }) => gone));
   }
 }
 

@@ -3,11 +3,11 @@
  * of such a worker, takes them over, and says how many milliseconds passed until all were running. Then it is killed.
  */
 import { activity, type Logger, orchestration, Runtime } from "@stet/core";
-import { sqlite } from "@stet/sqlite";
+import { storageOf } from "../programs.ts";
 import type { Holding } from "../workloads/takeover.ts";
 import { argumentOfChild, say } from "./child.ts";
 
-const { file, count, synchronous, startThem } = argumentOfChild<Holding>();
+const { run, count, startThem } = argumentOfChild<Holding>();
 const running = new Set<string>();
 let allRunning = (): void => undefined;
 const ready = new Promise<void>((resolve) => (allRunning = resolve));
@@ -22,7 +22,7 @@ const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error:
 
 const start = performance.now();
 const runtime = await Runtime.start({
-  storage: sqlite(file, { synchronous }),
+  storage: storageOf(run),
   orchestrations: [holder],
   activities: [endless],
   concurrency: { activities: count },

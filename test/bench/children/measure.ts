@@ -1,11 +1,12 @@
 /**
  * Measures one workload in a process of its own, so that a row does not depend on which rows ran before it: a warm-up,
- * then the counted runs, each in a fresh folder. Answers the samples of the counted runs.
+ * then the counted runs, each with a fresh store. Answers the samples of the counted runs.
  */
 import { type Profile, profiled } from "../profile.ts";
+import { inSchema } from "../postgres-site.ts";
 import { inScratch } from "../scratch.ts";
 import type { Samples } from "../workload.ts";
-import { workloads } from "../workloads/index.ts";
+import { workloadsOn } from "../workloads/index.ts";
 import { argumentOfChild, say } from "./child.ts";
 
 /** What the process is told. */
@@ -14,6 +15,8 @@ export interface Assignment {
   readonly rowId: string;
   readonly quick: boolean;
   readonly profile: boolean;
+  /** The server, where the stores are on one. */
+  readonly url?: string;
 }
 
 /** What it answers. */
@@ -24,11 +27,18 @@ export interface Measured {
 
 process.setSourceMapsEnabled(false); // tsx turns them on, and then every stack trace costs milliseconds
 
-const { rowId, quick, profile } = argumentOfChild<Assignment>();
-const workload = workloads.find(({ rows }) => rows.some(({ id }) => id === rowId));
+const { rowId, quick, profile, url } = argumentOfChild<Assignment>();
+const workload = workloadsOn(url === undefined ? "sqlite" : "postgres").find(({ rows }) =>
+  rows.some(({ id }) => id === rowId),
+);
 if (workload === undefined) throw new Error(`Expected a workload with the row ${rowId}`);
 
-const once = (): Promise<Samples> => inScratch((folder) => workload.measure({ folder, quick, synchronous: "normal" }));
+const once = (): Promise<Samples> =>
+  inScratch((folder) => {
+    const run = { folder, quick, synchronous: "normal" } as const;
+    if (url === undefined) return workload.measure(run);
+    return inSchema(url, (postgres) => workload.measure({ ...run, postgres }));
+  });
 
 const runs = quick ? 1 : 3;
 const samples: Samples[] = [];

@@ -1,13 +1,12 @@
 /** A new process that finds one instance to go on with: milliseconds from its claim to its result. */
 import { Runtime } from "@stet/core";
-import { sqlite } from "@stet/sqlite";
-import { readMs } from "../bare-journal.ts";
-import { noop } from "../programs.ts";
+import { journalOf } from "../journals.ts";
+import { noop, storageOf } from "../programs.ts";
 import { type Resumption, resumable } from "../workloads/cold-resume.ts";
 import { argumentOfChild, say } from "./child.ts";
 
-const { file, instanceId, synchronous } = argumentOfChild<Resumption>();
-const store = sqlite(file, { synchronous });
+const { run, instanceId } = argumentOfChild<Resumption>();
+const store = storageOf(run);
 let claimedAt: number | undefined;
 const storage: typeof store = {
   ...store,
@@ -22,5 +21,5 @@ const runtime = await Runtime.start({ storage, orchestrations: [resumable], acti
 await runtime.instance(instanceId).result();
 const ms = performance.now() - (claimedAt ?? NaN);
 await runtime.shutdown();
-await say({ ms, limitMs: readMs(file) });
+await say({ ms, limitMs: await journalOf(run).read() });
 process.disconnect();

@@ -1,7 +1,8 @@
 /** One instance of 5,000 sequential activities: what a step costs when nothing shares its commit, and whether it grows. */
 import { activity, orchestration } from "@stet/core";
-import { oneRowCommitMs, volumeOf } from "../bare-journal.ts";
-import { drive, storeFile, withRuntime } from "../programs.ts";
+import { journalOf } from "../journals.ts";
+import { drive, withRuntime } from "../programs.ts";
+import { counted } from "../traffic.ts";
 import type { Workload } from "../workload.ts";
 
 /** See the head of the file. */
@@ -23,17 +24,19 @@ export const chain5000: Workload = {
       return count;
     });
 
-    const ms = await withRuntime(run, { orchestrations: [ticks], activities: [tick] }, (runtime) =>
-      drive(runtime, ticks, 1, steps),
+    const [ms, traffic] = await withRuntime(run, { orchestrations: [ticks], activities: [tick] }, (runtime) =>
+      counted(run, "chain5000", steps, () => drive(runtime, ticks, 1, steps)),
     );
 
-    const commits = oneRowCommitMs(run, volumeOf(storeFile(run)));
+    const journal = journalOf(run);
+    const commits = await journal.oneByOne(await journal.volume());
     const limitMs = commits.reduce((sum, commit) => sum + commit, 0);
     const at = (index: number): number => times[index] ?? NaN;
     const growth = (at(steps - 1) - at(steps - 1 - part)) / (at(part) - at(0));
     return {
       chain5000: { value: (ms * 1000) / steps, limit: (limitMs * 1000) / steps },
       "chain5000.growth": { value: growth },
+      ...traffic,
     };
   },
 };

@@ -1,13 +1,12 @@
 /** An instance with 2,000 recorded steps that a new process takes up: the time from its claim to its end. */
 import { Client, orchestration } from "@stet/core";
-import { sqlite } from "@stet/sqlite";
 import { askChild } from "../children/child.ts";
-import { noop, storeFile, withRuntime } from "../programs.ts";
+import { noop, storageOf, withRuntime } from "../programs.ts";
 import type { Run, Workload } from "../workload.ts";
 
 /** What the new process is told. */
-export interface Resumption extends Pick<Run, "synchronous"> {
-  readonly file: string;
+export interface Resumption {
+  readonly run: Run;
   readonly instanceId: string;
 }
 
@@ -33,12 +32,11 @@ export const coldResume: Workload = {
       await isWaiting;
       await runtime.whenIdle();
     });
-    const file = storeFile(run);
-    const client = await Client.connect({ storage: sqlite(file) });
+    const client = await Client.connect({ storage: storageOf(run) });
     await client.instance(instanceId).raiseEvent("go");
     await client.close();
 
-    const told: Resumption = { file, instanceId, synchronous: run.synchronous };
+    const told: Resumption = { run, instanceId };
     const { ms, limitMs } = await askChild<{ ms: number; limitMs: number }>("resume.ts", told);
     return { coldResume: { value: ms, limit: limitMs } };
   },

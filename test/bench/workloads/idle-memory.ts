@@ -1,9 +1,9 @@
 /** 10,000 instances that wait for an event: the memory of each, cached and evicted, and the time to wake them all. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { orchestration, type Runtime } from "@stet/core";
-import { journalMs, volumeOf } from "../bare-journal.ts";
-import { storeFile, withRuntime } from "../programs.ts";
-import { inScratch } from "../scratch.ts";
+import { journalOf } from "../journals.ts";
+import { withRuntime } from "../programs.ts";
+import { beside } from "../scratch.ts";
 import type { Run, Workload } from "../workload.ts";
 
 /** See the head of the file. */
@@ -17,7 +17,7 @@ export const idleMemory: Workload = {
   async measure(run) {
     const count = run.quick ? 500 : 10_000;
     const cached = await waitAndWake(run, count, "cached");
-    const evicted = await inScratch((folder) => waitAndWake({ ...run, folder }, count, "evicted"));
+    const evicted = await beside(run, (other) => waitAndWake(other, count, "evicted"));
     return {
       "idleMemory.kb": { value: cached.kb },
       "idleMemory.evictedKb": { value: evicted.kb },
@@ -50,9 +50,11 @@ async function waitAndWake(run: Run, count: number, state: "cached" | "evicted")
     const after = await memory();
     return { kb: (after - before) / count / 1024, wakeMs: await wake(runtime, ids) };
   });
-  const { rows, bytes } = volumeOf(storeFile(run));
+  const journal = journalOf(run);
+  const { rows, bytes } = await journal.volume();
   // Half of the history was there before the wake-up.
-  return { kb, wakeMs, limitMs: journalMs(run, { rows: rows / 2, bytes: bytes / 2 }) };
+  const limitMs = await journal.together({ rows: rows / 2, bytes: bytes / 2 }, { instances: count, activitiesEach: 1 });
+  return { kb, wakeMs, limitMs };
 }
 
 async function wake(runtime: Runtime, ids: readonly string[]): Promise<number> {

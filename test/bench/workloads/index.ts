@@ -1,4 +1,5 @@
 /** Everything that is measured, in the order of the table. */
+import { onPostgres, withTraffic } from "../traffic.ts";
 import { withFull, type Workload } from "../workload.ts";
 import { chain5000 } from "./chain5000.ts";
 import { coldResume } from "./cold-resume.ts";
@@ -12,9 +13,9 @@ import { streams } from "./streams.ts";
 import { takeover } from "./takeover.ts";
 import { chain100x100, chain5x10k, fanout10k } from "./throughput.ts";
 import { transcript } from "./transcript.ts";
+import { twoWorkers } from "./two-workers.ts";
 
-/** See the head of the file. */
-export const workloads: readonly Workload[] = [
+const onSqlite: readonly Workload[] = [
   ...withFull(chain5x10k),
   ...withFull(chain100x100),
   ...withFull(fanout10k),
@@ -31,3 +32,21 @@ export const workloads: readonly Workload[] = [
   guardCost,
   replay,
 ];
+
+/** The same on a server, with its own targets. What asks only the worker's process is measured on SQLite. */
+const onServer: readonly Workload[] = [
+  onPostgres(withTraffic(chain5x10k), { chain5x10k: { floor: 15_000, aim: 30_000 } }),
+  onPostgres(withTraffic(chain100x100), { chain100x100: { floor: 15_000, aim: 30_000 } }),
+  onPostgres(withTraffic(fanout10k), {}),
+  onPostgres(withTraffic(chain5000), { "chain5000.growth": { floor: 1.2 } }),
+  onPostgres(withTraffic(startToResult), { startToResult: { floor: 1.5 } }),
+  onPostgres(coldResume, { coldResume: { floor: 150 } }),
+  onPostgres(idleMemory, { "idleMemory.wakeMs": { floor: 3_000 }, "idleMemory.wakeEvictedMs": { floor: 3_000 } }),
+  onPostgres(takeover, {}),
+  twoWorkers,
+];
+
+/** What is measured on a kind of store. */
+export function workloadsOn(storage: "sqlite" | "postgres"): readonly Workload[] {
+  return storage === "sqlite" ? onSqlite : onServer;
+}

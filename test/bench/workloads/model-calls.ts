@@ -8,8 +8,8 @@ import { orchestration } from "@stet/core";
 import { mock } from "@stet/mock";
 import { openai } from "@stet/openai";
 import OpenAI from "openai";
-import { journalMs, volumeOf } from "../bare-journal.ts";
-import { drive, storeFile, withRuntime } from "../programs.ts";
+import { journalOf } from "../journals.ts";
+import { drive, withRuntime } from "../programs.ts";
 import { percentile } from "../statistics.ts";
 import type { Run, Workload } from "../workload.ts";
 
@@ -91,9 +91,11 @@ export const llmCalls: Workload = {
       drive(runtime, askAgain, instances, calls),
     );
     const all = instances * calls;
-    const volume = volumeOf(storeFile(run));
+    const journal = journalOf(run);
+    const volume = await journal.volume();
+    const limitMs = await journal.together(volume, { instances, activitiesEach: calls });
     return {
-      llmCalls: { value: all / (ms / 1_000), limit: all / (journalMs(run, volume) / 1_000) },
+      llmCalls: { value: all / (ms / 1_000), limit: all / (limitMs / 1_000) },
       "llmCalls.bytes": { value: volume.bytes / all },
     };
   },

@@ -1,8 +1,9 @@
 /** One instance at a time, without an activity: from the call that starts it to its result in the caller's hands. */
 import { orchestration } from "@stet/core";
-import { oneRowCommitMs, volumeOf } from "../bare-journal.ts";
-import { storeFile, withRuntime } from "../programs.ts";
+import { journalOf } from "../journals.ts";
+import { withRuntime } from "../programs.ts";
 import { percentile } from "../statistics.ts";
+import { counted } from "../traffic.ts";
 import type { Workload } from "../workload.ts";
 
 const nothing = orchestration("nothing", () => 1);
@@ -15,19 +16,24 @@ export const startToResult: Workload = {
   ],
   async measure(run) {
     const times: number[] = [];
-    await withRuntime(run, { orchestrations: [nothing] }, async (runtime) => {
-      for (let i = 0; i < (run.quick ? 100 : 2_000); i++) {
-        const start = performance.now();
-        const handle = await runtime.startOrchestration(nothing);
-        await handle.result();
-        times.push(performance.now() - start);
-      }
-    });
-    const commits = oneRowCommitMs(run, volumeOf(storeFile(run)));
+    const count = run.quick ? 100 : 2_000;
+    const [, traffic] = await withRuntime(run, { orchestrations: [nothing] }, (runtime) =>
+      counted(run, "startToResult", count, async () => {
+        for (let i = 0; i < count; i++) {
+          const start = performance.now();
+          const handle = await runtime.startOrchestration(nothing);
+          await handle.result();
+          times.push(performance.now() - start);
+        }
+      }),
+    );
+    const journal = journalOf(run);
+    const commits = await journal.oneByOne(await journal.volume());
     const [p50, p99] = [percentile(times, 0.5), percentile(times, 0.99)];
     return {
       startToResult: { value: p50, limit: percentile(commits, 0.5), p50, p99 },
       "startToResult.p99": { value: p99, limit: percentile(commits, 0.99) },
+      ...traffic,
     };
   },
 };

@@ -1,12 +1,11 @@
 /** A worker with 10,000 instances in flight is killed: the time until another process has all of them running again. */
 import { askChild } from "../children/child.ts";
-import { journalMs, readMs, volumeOf } from "../bare-journal.ts";
-import { storeFile } from "../programs.ts";
+import { journalOf } from "../journals.ts";
 import type { Run, Workload } from "../workload.ts";
 
 /** What a worker is told. */
-export interface Holding extends Pick<Run, "synchronous"> {
-  readonly file: string;
+export interface Holding {
+  readonly run: Run;
   readonly count: number;
   readonly startThem: boolean;
 }
@@ -15,13 +14,15 @@ export interface Holding extends Pick<Run, "synchronous"> {
 export const takeover: Workload = {
   rows: [{ id: "takeover", unit: "ms", better: "lower", floor: 5_000, aim: 2_000 }],
   async measure(run) {
-    const file = storeFile(run);
-    const holding = { file, count: run.quick ? 500 : 10_000, synchronous: run.synchronous };
+    const holding = { run, count: run.quick ? 500 : 10_000 };
     const hold = (startThem: boolean) =>
       askChild<{ ms: number }>("hold.ts", { ...holding, startThem } satisfies Holding);
     await hold(true); // and it is killed
     const { ms } = await hold(false);
-    const rewritten = volumeOf(file, "work");
-    return { takeover: { value: ms, limit: readMs(file) + (rewritten.rows > 0 ? journalMs(run, rewritten) : 0) } };
+    const journal = journalOf(run);
+    const rewritten = await journal.volume("work");
+    const load = { instances: holding.count, activitiesEach: 1 };
+    const rewriting = rewritten.rows > 0 ? await journal.together(rewritten, load) : 0;
+    return { takeover: { value: ms, limit: (await journal.read()) + rewriting } };
   },
 };

@@ -1,13 +1,13 @@
 /** Activities a second: many short instances, some longer ones, one wide one. */
 import type { Orchestration } from "@stet/core";
-import { journalMs, volumeOf } from "../bare-journal.ts";
-import { chain, drive, fanOut, noop, storeFile, withRuntime } from "../programs.ts";
+import type { Load } from "../bare-journal.ts";
+import { journalOf } from "../journals.ts";
+import { chain, drive, fanOut, noop, withRuntime } from "../programs.ts";
+import { counted } from "../traffic.ts";
 import type { Run, Samples, Workload } from "../workload.ts";
 
-interface Load {
+interface Shape extends Load {
   readonly callee: Orchestration<number, number>;
-  readonly instances: number;
-  readonly activitiesEach: number;
 }
 
 /** 10,000 instances of 5 sequential activities, started as fast as possible. */
@@ -31,12 +31,13 @@ export const fanout10k: Workload = {
     throughput(run, "fanout10k", { callee: fanOut, instances: 1, activitiesEach: run.quick ? 500 : 10_000 }),
 };
 
-async function throughput(run: Run, id: string, load: Load): Promise<Samples> {
-  const { callee, instances, activitiesEach } = load;
-  const ms = await withRuntime(run, { orchestrations: [callee], activities: [noop] }, (runtime) =>
-    drive(runtime, callee, instances, activitiesEach),
-  );
+async function throughput(run: Run, id: string, shape: Shape): Promise<Samples> {
+  const { callee, instances, activitiesEach } = shape;
   const activities = instances * activitiesEach;
-  const limitMs = journalMs(run, volumeOf(storeFile(run)));
-  return { [id]: { value: (activities / ms) * 1000, limit: (activities / limitMs) * 1000 } };
+  const [ms, traffic] = await withRuntime(run, { orchestrations: [callee], activities: [noop] }, (runtime) =>
+    counted(run, id, activities, () => drive(runtime, callee, instances, activitiesEach)),
+  );
+  const journal = journalOf(run);
+  const limitMs = await journal.together(await journal.volume(), shape);
+  return { [id]: { value: (activities / ms) * 1000, limit: (activities / limitMs) * 1000 }, ...traffic };
 }

@@ -5,9 +5,9 @@
 import { statSync } from "node:fs";
 import { type LlmMessage, orchestration } from "@stet/core";
 import { mock } from "@stet/mock";
-import { bytesOf } from "../bare-journal.ts";
 import { storeFile, withRuntime } from "../programs.ts";
-import { inScratch } from "../scratch.ts";
+import { beside } from "../scratch.ts";
+import { bytesOf } from "../sqlite-journal.ts";
 import type { Run, Workload } from "../workload.ts";
 
 const megabyte = 1_000_000;
@@ -36,8 +36,8 @@ export const transcript: Workload = {
   ],
   async measure(run) {
     const calls = run.quick ? 20 : 100;
-    const empty = await inScratch((folder) => conversation({ ...run, folder }, 0));
-    const half = await inScratch((folder) => conversation({ ...run, folder }, calls / 2));
+    const empty = await beside(run, (other) => conversation(other, 0));
+    const half = await beside(run, (other) => conversation(other, calls / 2));
     const whole = await conversation(run, calls);
     const texts = Array.from({ length: calls }, (_, i) => [toolResult(i + 1), answer(i + 1)]).flat();
     return {
