@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { activity, orchestration, Runtime, type StorageProvider } from "@stet/core";
+import { activity, Client, orchestration, Runtime, type StorageProvider } from "@stet/core";
 import { mock, says } from "@stet/mock";
 import { dropSchemas, inSchema, newSchema } from "./postgres-database.ts";
 
@@ -62,6 +62,35 @@ test("what one worker starts, another wakes up for and ends", { timeout: 60_000 
   const run = await ours.client.startOrchestration(sum, 3);
 
   assert.equal(await run.result(), 12);
+});
+
+test("a client that starts an instance and leaves at once is heard", { timeout: 60_000 }, async (t) => {
+  const schema = newSchema();
+  schemas.push(schema);
+  const listener = inSchema(schema);
+  await listener.open();
+  t.after(() => listener.close());
+  const heard: (readonly string[] | undefined)[] = [];
+  let wake = (): void => undefined;
+  t.after(
+    listener.onChange(({ instances }) => {
+      heard.push(instances);
+      wake();
+    }),
+  );
+
+  for (let n = 1; n <= 10; n++) {
+    const client = await Client.connect({ storage: inSchema(schema) });
+    await client.startOrchestration(sum, 1, { instanceId: `s-${n}` });
+    await client.close();
+    while (heard.length < n) await new Promise<void>((resolve) => (wake = resolve));
+  }
+
+  // Who hears nothing looks after a while, and then for anything: that would name no instance.
+  assert.deepEqual(
+    heard,
+    Array.from({ length: 10 }, (_, n) => [`s-${n + 1}`]),
+  );
 });
 
 test("state whose keys hold what PostgreSQL's texts cannot comes back as it was", async (t) => {

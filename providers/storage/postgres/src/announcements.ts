@@ -49,7 +49,7 @@ export class Announcements {
   #pauseMs = firstPauseMs;
   #ended = false;
   #pending: { turns: boolean; work: boolean; instances: string[] | undefined; ended: string[] | undefined } | undefined;
-  #sending = false;
+  #sending: Promise<void> | undefined;
 
   constructor(db: Database, options: AnnouncementsOptions) {
     this.#db = db;
@@ -63,11 +63,13 @@ export class Announcements {
     await this.#listen();
   }
 
-  end(): void {
+  /** Hears nothing more. What there was to tell has been told then: whoever came to start one instance must not go unheard. */
+  async end(): Promise<void> {
     this.#ended = true;
     clearTimeout(this.#timer);
     this.#line?.end();
     this.#line = undefined;
+    await this.#sending;
   }
 
   /** Tells others, soon. */
@@ -78,12 +80,11 @@ export class Announcements {
     pending.work ||= work;
     pending.instances = joined(pending.instances, instances);
     pending.ended = joined(pending.ended, ended);
-    if (!this.#sending) void this.#send();
+    this.#sending ??= this.#send();
   }
 
   async #send(): Promise<void> {
-    this.#sending = true;
-    while (this.#pending !== undefined && !this.#ended) {
+    while (this.#pending !== undefined) {
       const change = this.#pending;
       this.#pending = undefined;
       let payload = toJson({ by: this.#sender, ...change });
@@ -94,7 +95,7 @@ export class Announcements {
         // Others look by themselves after a while.
       }
     }
-    this.#sending = false;
+    this.#sending = undefined;
   }
 
   async #listen(): Promise<void> {

@@ -120,7 +120,7 @@ export class Connection {
     const open = this.#open;
     this.#open = undefined;
     this.#opening = undefined;
-    open?.announcements.end();
+    await open?.announcements.end();
     if (open !== undefined && open.pool !== this.#options.pool) await open.pool.end();
   }
 
