@@ -20,6 +20,7 @@ export { enterGuarded, installDeterminismGuard } from "./determinism-guard.ts";
 export { Registry } from "./registry.ts";
 export { PayloadSink, type PayloadSource, TextCodec } from "./text-codec.ts";
 export { defaultPayloadLimit, toPayload } from "./to-payload.ts";
+export { assertName } from "./definitions.ts";
 export { durationMs } from "./duration.ts";
 export { waitingForOf } from "./waiting-for.ts";
 export { assertChoice, assertOptions, type NamesOf, shown } from "./options.ts";
