@@ -5,6 +5,7 @@ export { treeOf } from "./capsule.ts";
 export { advance, Course } from "./course.ts";
 export { Execution, type ExecutionEnvironment, type ExecutionHeader } from "./execution.ts";
 export { type Operation, siteIn } from "./operation.ts";
+export type { Question } from "./recorder.ts";
 export { differenceOf, describe } from "./nondeterminism.ts";
 export {
   foreknowledgeOf,

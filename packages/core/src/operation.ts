@@ -78,7 +78,7 @@ export function siteIn(stack: string | undefined): string | undefined {
     ?.trim();
 }
 
-/** As stack traces name it: a URL, a path, or what a source map says. */
+/** The path that stack traces have of it, in a URL or as it stands: with source maps they have both. */
 let ownFolder: string | undefined;
 
 function framesOf(stack = ""): string[] {
@@ -86,5 +86,5 @@ function framesOf(stack = ""): string[] {
 }
 
 function folderOf(frame: string): string {
-  return /\((.*)[\\/][^\\/]*$/.exec(frame)?.[1] ?? "operation.ts";
+  return /\((?:file:\/\/)?(.*)[\\/][^\\/]*$/.exec(frame)?.[1] ?? "operation.ts";
 }

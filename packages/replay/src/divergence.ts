@@ -11,7 +11,7 @@ import {
 import { describe, differenceOf, siteIn } from "@stet/core/internal";
 import type { SourcePosition } from "@stet/diagram";
 import { placeOf } from "./source-place.ts";
-import type { Watched } from "./watched-replay.ts";
+import { type Watched, type WatchedJob, watchedReplay } from "./watched-replay.ts";
 
 /** The first difference between a history and today's code. */
 export interface Divergence {
@@ -76,18 +76,28 @@ export function divergenceOf(failure: StetError, watched: Watched): Divergence {
   return { eventId, expected, actual, why, ...(at === undefined ? last : { at }), message };
 }
 
-/** Which change of the code would explain it. */
-export function changeOf(events: readonly HistoryEvent[], watched: Watched | undefined): Change {
-  const { failure, last } = watched ?? {};
+/** Which change of the code would explain it. Whether a call was added is tried out: does the rest fit without it? */
+export async function changeOf(job: WatchedJob, { failure, last }: Watched): Promise<Change> {
   if (!isStetError(failure, "nondeterminism")) return { change: "other" };
   const { eventId, actual } = failure.details as unknown as Mismatch;
-  const recorded = requestAt(events[eventId - 1]);
+  const recorded = requestAt(job.events[eventId - 1]);
   const asked = last !== undefined && actual === describe(last.body) ? last.body : undefined;
-  if (asked === undefined) return recorded === undefined ? { change: "other" } : { change: "removed", recorded };
-  if (recorded === undefined) return { change: "added", asked };
+  if (last === undefined || asked === undefined)
+    return recorded === undefined ? { change: "other" } : { change: "removed", recorded };
+  if (recorded === undefined || (await fitsWithout(job, last.number, eventId))) return { change: "added", asked };
   if (differenceOf(recorded, asked) === "input") return { change: "input", recorded, asked };
-  const comesLater = events.slice(eventId).some((event) => differenceOf(event, asked) === undefined);
-  return comesLater ? { change: "removed", recorded } : { change: "replaced", recorded, asked };
+  const comesLater = job.events.slice(eventId).some((event) => differenceOf(event, asked) === undefined);
+  const isLimit = asked.kind === "TimerCreated" && recorded.kind === "EventAwaited"; // a timer of the wait itself
+  return comesLater && !isLimit ? { change: "removed", recorded } : { change: "replaced", recorded, asked };
+}
+
+/** Most calls in a row that are taken for added. */
+const mostAdded = 4;
+
+async function fitsWithout(job: WatchedJob, from: number, eventId: number): Promise<boolean> {
+  const counts = Array.from({ length: mostAdded }, (_, i) => i + 1);
+  const tried = await watchedReplay(counts.map((count) => ({ ...job, without: { from, count } })));
+  return tried.some(({ lastEventId }) => lastEventId >= eventId);
 }
 
 function requestAt(event: HistoryEvent | undefined): (Recorded & RequestBody) | undefined {

@@ -40,15 +40,16 @@ export class Findings {
   readonly #entries = new Map<string, Entry>();
 
   /** @param changeOf - Asked once for each finding: what explains a divergence. */
-  add(verdict: HistoryVerdict, changeOf: () => Change): void {
+  async add(verdict: HistoryVerdict, changeOf: () => Promise<Change>): Promise<void> {
     const { orchestration, version } = verdict;
     const head = {
       ...(orchestration !== undefined && { orchestration }),
       ...(version !== undefined && { version }),
     };
-    const note = (key: readonly unknown[], differenceOf: () => Difference) => {
+    const note = async (key: readonly unknown[], differenceOf: () => Difference | Promise<Difference>) => {
       const text = JSON.stringify([orchestration, version, verdict.verdict, ...key]);
-      const entry = this.#entries.get(text) ?? { difference: differenceOf(), head, count: 0, open: 0, instances: [] };
+      const known = this.#entries.get(text);
+      const entry = known ?? { difference: await differenceOf(), head, count: 0, open: 0, instances: [] };
       this.#entries.set(text, entry);
       entry.count++;
       if (verdict.isOpen) entry.open++;
@@ -59,24 +60,21 @@ export class Findings {
         break;
       case "diverged": {
         const { divergence } = verdict;
-        note(shapeOf(divergence), () => ({
+        return note(shapeOf(divergence), async () => ({
           finding: "diverged",
           divergence,
-          advice: adviceOn({ ...divergence, ...head }, changeOf()),
+          advice: adviceOn({ ...divergence, ...head }, await changeOf()),
         }));
-        break;
       }
       case "drifted":
         for (const prompt of verdict.prompts) {
-          note([prompt.operation, prompt.label, prompt.at], () => ({ finding: "drifted", prompt }));
+          await note([prompt.operation, prompt.label, prompt.at], () => ({ finding: "drifted", prompt }));
         }
         break;
       case "missing":
-        note([], () => ({ finding: "missing" }));
-        break;
+        return note([], () => ({ finding: "missing" }));
       case "unreadable":
-        note([], () => ({ finding: "unreadable", error: verdict.error }));
-        break;
+        return note([], () => ({ finding: "unreadable", error: verdict.error }));
     }
   }
 

@@ -6,7 +6,7 @@ export type { HistoryVerdict, Verdict } from "./verdict.ts";
 export type { Divergence } from "./divergence.ts";
 export type { PromptChange } from "./prompt-change.ts";
 export type { Difference, Finding } from "./findings.ts";
-export type { Advice } from "./advice.ts";
+export type { Advice, Patch } from "./advice.ts";
 export type { SummaryRow } from "./summary.ts";
 
 // Where histories come from

@@ -134,13 +134,15 @@ async function verdictsOn(batch: readonly RecordedHistory[], replaying: Replayin
   });
   const again = await watchedReplay(differing.map(({ traced }) => traced));
   differing.forEach(({ job }, i) => outcomes.set(job, again[i] as Watched));
-  return batch.map((history) => {
+  const verdicts: HistoryVerdict[] = [];
+  for (const history of batch) {
     const job = jobs.get(history);
     const watched = job && outcomes.get(job);
     const verdict = { ...headOf(history), ...verdictOf(history, job, watched) };
-    replaying.findings.add(verdict, () => changeOf(job?.events ?? [], watched));
-    return verdict;
-  });
+    await replaying.findings.add(verdict, () => changeOf(job as WatchedJob, watched as Watched));
+    verdicts.push(verdict);
+  }
+  return verdicts;
 }
 
 function jobOf(history: RecordedHistory, { registry, payloadLimit }: Replaying): WatchedJob | undefined {

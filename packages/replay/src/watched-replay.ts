@@ -4,6 +4,7 @@
  */
 import type {
   AnyOrchestration,
+  DurablePromise,
   HistoryEvent,
   LlmRequested,
   Logger,
@@ -16,9 +17,11 @@ import {
   Course,
   enterGuarded,
   Execution,
+  type ExecutionEnvironment,
   foreknowledgeOf,
   HistoryFeed,
   type Operation,
+  type Question,
   unrunOf,
 } from "@stet/core/internal";
 import type { RecordedHistory } from "./recorded-histories.ts";
@@ -31,12 +34,16 @@ export interface WatchedJob {
   readonly payloadLimit: number;
   /** The delivery from which on lines of source are noted, which is slow. Absent: none are. */
   readonly tracedFrom?: number;
+  /** Requests that are not made, as if the code did not have them. They answer nothing. */
+  readonly without?: { readonly from: number; readonly count: number };
 }
 
 /** A request, and the stack frame that made it. */
 export interface Asked {
   readonly body: RequestBody;
   readonly site?: string;
+  /** Which request of the code it is, from 1. */
+  readonly number: number;
 }
 
 /** A model call that today's code asks otherwise. */
@@ -84,9 +91,9 @@ interface Run {
   readonly thrown: unknown[];
 }
 
-function runOf({ history, events, orchestration, payloadLimit, tracedFrom = Infinity }: WatchedJob): Run {
+function runOf({ history, events, orchestration, payloadLimit, tracedFrom = Infinity, without }: WatchedJob): Run {
   const thrown: unknown[] = [];
-  const execution: Execution = new Execution(orchestration, history, {
+  const environment: ExecutionEnvironment = {
     logger: silent,
     payloadLimit,
     maxRequestsPerDelivery,
@@ -94,7 +101,11 @@ function runOf({ history, events, orchestration, payloadLimit, tracedFrom = Infi
     get traceRequests() {
       return execution.lastEventId >= tracedFrom;
     },
-  });
+  };
+  const execution: Execution =
+    without === undefined
+      ? new Execution(orchestration, history, environment)
+      : new CurtailedExecution(orchestration, history, environment, without);
   execution.foreknowledge = foreknowledgeOf(events);
   const feed = new WatchedFeed(unrunOf(events) === undefined ? events : events.slice(0, -1));
   return { course: new Course(execution, feed), feed, thrown };
@@ -114,9 +125,47 @@ async function noting(run: () => unknown, thrown: unknown[]): Promise<unknown> {
   }
 }
 
+/** Leaves requests of the code out. */
+class CurtailedExecution extends Execution {
+  readonly #without: NonNullable<WatchedJob["without"]>;
+  #made = 0;
+
+  constructor(
+    orchestration: AnyOrchestration,
+    header: RecordedHistory,
+    environment: ExecutionEnvironment,
+    without: NonNullable<WatchedJob["without"]>,
+  ) {
+    super(orchestration, header, environment);
+    this.#without = without;
+  }
+
+  override ask<Value>(question: Question<Value>): DurablePromise<Value> {
+    if (!this.#isNextLeftOut()) return super.ask(question);
+    return Object.assign(Promise.resolve(undefined as Value), { cancel: () => undefined });
+  }
+
+  override note(body: Parameters<Execution["note"]>[0]): void {
+    if (!this.#isNextLeftOut()) super.note(body);
+  }
+
+  override takeEvent(name: string): ReturnType<Execution["takeEvent"]> {
+    const taken = super.takeEvent(name);
+    if (taken !== undefined) this.#made++;
+    return taken;
+  }
+
+  #isNextLeftOut(): boolean {
+    const { from, count } = this.#without;
+    const number = ++this.#made;
+    return number >= from && number < from + count;
+  }
+}
+
 class WatchedFeed extends HistoryFeed {
   readonly drifted: DriftedCall[] = [];
   readonly #recorded: readonly HistoryEvent[];
+  #made = 0;
   last: Asked | undefined;
 
   constructor(events: readonly HistoryEvent[]) {
@@ -126,7 +175,8 @@ class WatchedFeed extends HistoryFeed {
 
   override bind(execution: Execution, body: RequestBody, operation: Operation): number {
     const { site } = operation;
-    this.last = { body, ...(site !== undefined && { site }) };
+    if (operation.target === undefined) this.#made++; // cancellations are counted by nobody
+    this.last = { body, number: this.#made, ...(site !== undefined && { site }) };
     const known = this.drift.length;
     const id = super.bind(execution, body, operation);
     if (this.drift.length > known) {
