@@ -305,3 +305,68 @@ test("work whose row is just being written is not taken again by a claim that is
   assert.equal(await env.result(first), 1);
   assert.equal(starts, 1);
 });
+
+test("work whose answer overtakes that of a claim that is made again is not started by it", async (t: TestContext) => {
+  let starts = 0;
+  let saved = false;
+  let failsNext = false;
+  let claimedAgain = false;
+  const [learned, finished, answered] = [gate(), gate(), gate()];
+  const beating = activity("beating", async (ctx) => {
+    starts++;
+    ctx.heartbeat("alive"); // gives it a row
+    await finished.passed;
+    return starts;
+  });
+  const other = activity("other", async () => "done");
+  const beats = orchestration("beats", async (ctx) => ctx.activity(beating));
+  const calls = orchestration("calls", async (ctx) => ctx.activity(other, undefined, { session: "s" }));
+  const wire = (storage: StorageProvider): StorageProvider => ({
+    ...storage,
+    async saveWork(...given) {
+      const keys = await storage.saveWork(...given);
+      saved = true;
+      await learned.passed;
+      return keys;
+    },
+    async claimWork(claim) {
+      if (failsNext) {
+        failsNext = false;
+        throw new StorageError("Expected an answer to claimWork, got none", true);
+      }
+      const claimed = await storage.claimWork(claim);
+      if (claim.held !== undefined && !claimedAgain) {
+        claimedAgain = true;
+        await answered.passed;
+      }
+      return claimed;
+    },
+  });
+  const options = { orchestrations: [beats, calls], activities: [beating, other], logger: silent };
+  const env = await TestEnvironment.start({ storage: sqlite(":memory:"), wire, ...options });
+  t.after(() => env.close());
+  const first = await env.startOrchestration(beats);
+  await env.until(() => saved);
+  failsNext = true;
+  const second = await env.startOrchestration(calls);
+  await env.until(() => {
+    env.clock.jumpTo(env.clock.now() + 20);
+    return claimedAgain;
+  });
+
+  learned.open();
+  finished.open();
+  await env.until(async () => (await first.status()).status === "completed");
+  answered.open();
+
+  assert.equal(await env.result(second), "done");
+  assert.equal(await env.result(first), 1);
+  assert.equal(starts, 1);
+});
+
+/** What is passed once it is opened. */
+function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
+  let open = (): void => undefined;
+  const passed = new Promise<void>((resolve) => (open = resolve));
+  return { passed, open };
+}

@@ -49,6 +49,8 @@ export class WorkClaims {
   readonly #environment: ClaimEnvironment;
   /** Rows in the hands of this worker that it cannot read, with what ends the wait for giving them back. */
   readonly #unreadable = new Map<WorkKey, () => void>();
+  /** Rows that jobs got, with their attempts, since a claim is made again: it may hand them out in ignorance of that. */
+  #learned: Map<WorkKey, number> | undefined;
   #wake: { readonly at: number; readonly cancel: () => void } | undefined;
   #claiming = false;
   #signalled = false;
@@ -69,6 +71,11 @@ export class WorkClaims {
     if (!this.#claiming) void this.#claim();
   }
 
+  /** A job here has a row now. */
+  learn({ row, attempt }: Job): void {
+    if (row !== undefined) this.#learned?.set(row, attempt);
+  }
+
   /** Takes nothing more. Answers the rows that could not be read: they are to be given back. */
   stop(): WorkKey[] {
     this.#stopped = true;
@@ -86,6 +93,7 @@ export class WorkClaims {
         this.#signalled = false;
         if (await this.#claimActivities(pools.activities)) this.#signalled = true;
         if (llm !== undefined && (await this.#claimModelCalls(pools.models, llm))) this.#signalled = true;
+        this.#learned = undefined;
       }
     } finally {
       this.#claiming = false;
@@ -123,7 +131,7 @@ export class WorkClaims {
     if (max === 0 || !isWanted) return false;
     const claim = { max, ...what, tags, sessionIdleMs };
     const claimed = await patience.claim("claim work", (again) =>
-      storage.claimWork({ ...claim, worker: worker(), now: clock.now(), ...(again && { held: this.#held }) }),
+      storage.claimWork({ ...claim, worker: worker(), now: clock.now(), ...(again && { held: this.#held() }) }),
     );
     for (const work of claimed ?? []) await this.#take(work);
     return claimed !== undefined && claimed.length === max;
@@ -142,7 +150,7 @@ export class WorkClaims {
     const claimed = await patience.claim("claim model calls", (again) => {
       claimedAt = clock.now();
       const claim = { worker: worker(), now: claimedAt, max, model: gate.name, lines, windows: gate.windows };
-      return storage.claimCalls({ ...claim, ...(again && { held: this.#held }) });
+      return storage.claimCalls({ ...claim, ...(again && { held: this.#held() }) });
     });
     if (claimed === undefined) return false;
     for (const work of claimed.calls) {
@@ -162,7 +170,9 @@ export class WorkClaims {
     this.#wake = { at, cancel };
   }
 
-  get #held(): WorkKey[] {
+  /** What this worker knows to own. What it learns from here on is remembered until the claim is over. */
+  #held(): WorkKey[] {
+    this.#learned ??= new Map();
     return [...this.#environment.rows(), ...this.#unreadable.keys()];
   }
 
@@ -170,6 +180,7 @@ export class WorkClaims {
     const { jobOf, llm, take } = this.#environment;
     try {
       const { item, lastHeartbeat } = await this.#readRow(work);
+      if (this.#learned?.get(work.key) === work.attempts) return; // it has run, or runs
       const here = jobOf(idempotencyKeyOf(item));
       if (here?.saving !== undefined && here.row === undefined) return; // its row is on its way
       const job = new Job(item, work.instance, work.attempts, work.key, lastHeartbeat);

@@ -88,7 +88,14 @@ export class WorkDispatcher {
     this.#environment = environment;
     this.#activities = new Pool(environment.slots.activities);
     this.#models = new Pool(environment.slots.models);
-    this.#beats = new Heartbeats({ ...environment, rowOf: (job) => this.outgoing(job.item, job.attempt) });
+    this.#beats = new Heartbeats({
+      ...environment,
+      rowOf: (job) => this.outgoing(job.item, job.attempt),
+      released: (job) => {
+        this.#claims.learn(job);
+        environment.released(job);
+      },
+    });
     const { clock, logger, client, payloadLimit } = environment;
     const keepHeartbeat = (job: Job, details: Payload | undefined) => this.#beats.keep(job, details);
     this.#claims = new WorkClaims({
