@@ -247,6 +247,21 @@ for (const [type, kind] of [
   });
 }
 
+test("a stream that breaks off says what was counted before", async () => {
+  const event = (data: { readonly type: string; readonly [name: string]: Payload }) =>
+    `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+  const usage = { input_tokens: 10, cache_read_input_tokens: 2, output_tokens: 1 };
+  const start = event({ type: "message_start", message: { type: "message", model: "m", content: [], usage } });
+  for (const [end, kind] of [
+    ["", "connection"],
+    [event({ type: "error", error: { type: "overloaded_error", message: "busy" } }), "unavailable"],
+  ] as const) {
+    const { llm } = wired(() => new Response(start + end, { headers: { "content-type": "text/event-stream" } }));
+    const error = await failure(ask(llm, "?", { onDelta: () => undefined }));
+    assert.deepEqual([error.kind, error.usage], [kind, { inputTokens: 12, outputTokens: 1, cachedTokens: 2 }]);
+  }
+});
+
 test("anthropic() takes key and server from the environment, and nothing else", async (t) => {
   const names = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS"];
   const before = names.map((name) => process.env[name]);

@@ -121,7 +121,7 @@ const dialect: LlmDialect = {
   }),
   unsayable: [
     ...(["refused", "content_filter", "cachedTokens", "reasoningTokens"] as const),
-    ...(["toolCallIds", "brokenArguments", "brokenArgumentsStreamed"] as const),
+    ...(["toolCallIds", "brokenArguments", "brokenArgumentsStreamed", "usageFirst"] as const),
   ],
 };
 

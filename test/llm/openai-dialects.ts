@@ -345,6 +345,7 @@ export const responsesDialect: LlmDialect = {
     ];
   },
   streamedError: (message) => event("error", { code: "server_error", message, param: null }),
+  unsayable: ["usageFirst"],
 };
 
 function goldens<Name extends string>(path: string, bodies: { readonly [name in Name]: Payload }) {

@@ -75,3 +75,19 @@ for (const [error, kind] of [
     assert.equal((await failure(ask(llm, "?", collect()))).kind, kind);
   });
 }
+
+test("a stream that breaks off says what was counted before, by servers that count as they go", async () => {
+  const usage = { prompt_tokens: 9, completion_tokens: 1 };
+  const counted = { choices: [{ index: 0, delta: { content: "a" }, finish_reason: null }], usage };
+  for (const [pieces, kind] of [
+    [[counted], "connection"],
+    [[counted, { error: { message: "overloaded" } }], "unavailable"],
+    [[{ type: "response.failed", response: { error: { code: "server_error" }, usage } }], "unavailable"],
+  ] as const) {
+    const { llm } = wired(() => streaming(...pieces));
+
+    const error = await failure(ask(llm, "?", collect()));
+
+    assert.deepEqual([error.kind, error.usage], [kind, { inputTokens: 9, outputTokens: 1 }]);
+  }
+});

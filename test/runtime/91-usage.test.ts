@@ -20,6 +20,7 @@ const usage: LlmUsage = { inputTokens: 1_000, outputTokens: 500 };
 const none: UsageTotals = {
   calls: 0,
   cacheHits: 0,
+  failedAttempts: 0,
   inputTokens: 0,
   outputTokens: 0,
   cachedTokens: 0,

@@ -90,7 +90,8 @@ for (const [provider, site] of Object.entries(sites)) {
       orchestrations: [tour, child],
       activities: [look],
       llm: mock().otherwise(({ messages }) => {
-        if (messages[0]?.content === "Fail") throw new LlmError("bad_request", "Expected better");
+        const usage = { inputTokens: 20, outputTokens: 3 };
+        if (messages[0]?.content === "Fail") throw new LlmError("bad_request", "Expected better", { usage });
         return "hi";
       }),
       prices: () => 0.25,
@@ -164,16 +165,19 @@ for (const [provider, site] of Object.entries(sites)) {
     assert.deepEqual(
       await rows(
         `SELECT operation, label, model, status, attempts, error_kind, sign(input_tokens) AS asked, sign(output_tokens) AS said,
-         cost_usd, from_cache FROM stet_llm_calls ORDER BY event_id`,
+         cost_usd, from_cache, wasted_input_tokens, wasted_output_tokens, wasted_cost_usd
+         FROM stet_llm_calls ORDER BY event_id`,
       ),
       [
         {
           ...{ operation: "generate", label: "greeting", model: "mock-1", status: "completed", attempts: 1 },
           ...{ error_kind: null, asked: 1, said: 1, cost_usd: 0.25, from_cache: 0 },
+          ...{ wasted_input_tokens: 0, wasted_output_tokens: 0, wasted_cost_usd: null },
         },
         {
           ...{ operation: "generate", label: null, model: null, status: "failed", attempts: 1 },
           ...{ error_kind: "bad_request", asked: null, said: null, cost_usd: null, from_cache: 0 },
+          ...{ wasted_input_tokens: 20, wasted_output_tokens: 3, wasted_cost_usd: 0.25 },
         },
       ],
     );

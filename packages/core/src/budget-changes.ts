@@ -4,7 +4,7 @@
  */
 import { limitedMembers, type Budget, type RecordedBudget } from "./budget.ts";
 import { BudgetExceededError, toFailure, type BudgetShortage } from "./errors.ts";
-import type { LlmCompleted, LlmRequested } from "./events.ts";
+import type { LlmCompleted, LlmFailed, LlmRequested } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import { usageAtMost } from "./llm/estimate.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
@@ -87,25 +87,28 @@ function nanoUsdOf(usd: number): number {
   return Math.ceil(Number((usd * nanoPerUsd).toFixed(3)));
 }
 
-/** Calls whose answers were recorded, and calls that were given up: what those have used nobody knows. */
+/** Calls that were answered or failed, and calls that were given up: what those have used nobody knows. */
 function settledBy({ events, effects }: TurnFeed): Settlement[] {
   const settled = new Map<number, Settlement["used"]>();
   for (const event of events) {
-    if (event.kind === "LlmCompleted") settled.set(event.source, usedBy(event));
-    else if (event.kind === "LlmFailed") settled.set(event.source, asked);
+    if (event.kind === "LlmCompleted" || event.kind === "LlmFailed") settled.set(event.source, usedBy(event));
   }
   for (const eventId of effects.cancelledWork) if (!settled.has(eventId)) settled.set(eventId, asked);
   return Array.from(settled, ([eventId, used]) => ({ eventId, used }));
 }
 
-const unasked: Amounts = { tokens: 0, nanoUsd: 0, calls: 0 };
-const asked: Amounts = { ...unasked, calls: 1 };
+const asked: Amounts = { tokens: 0, nanoUsd: 0, calls: 1 };
 
-/** An answer without a price counts as what was reserved for it. */
-function usedBy({ usage, costUsd, cached }: LlmCompleted): Settlement["used"] {
-  if (cached === true) return unasked;
-  const tokens = usage.inputTokens + usage.outputTokens;
-  return { tokens, calls: 1, ...(costUsd !== undefined && { nanoUsd: nanoUsdOf(costUsd) }) };
+/** By all attempts. Where one has no price, money counts as much as was reserved. */
+function usedBy(event: LlmCompleted | LlmFailed): Settlement["used"] {
+  const { wasted = [] } = event;
+  const answered = event.kind === "LlmCompleted" && event.cached !== true ? [event] : [];
+  const attempts = [...wasted, ...answered];
+  const calls = attempts.length > 0 || event.kind === "LlmFailed" ? 1 : 0;
+  const tokens = attempts.reduce((sum, { usage }) => sum + usage.inputTokens + usage.outputTokens, 0);
+  const isPriced = attempts.every(({ costUsd }) => costUsd !== undefined);
+  const nanoUsd = attempts.reduce((sum, { costUsd = 0 }) => sum + nanoUsdOf(costUsd), 0);
+  return { tokens, calls, ...(isPriced && { nanoUsd }) };
 }
 
 function exceeded({ instanceId, eventId, request }: WorkItem, shortage: Shortage | undefined): BudgetExceededError {

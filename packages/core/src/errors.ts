@@ -7,6 +7,7 @@
  *
  * Messages say what was expected, what was found and where: *Expected X to be Y, got Z*.
  */
+import type { LlmUsage } from "./llm/conversation.ts";
 import type { Payload } from "./payload.ts";
 
 /** Every code this library gives to an error of its own. Errors thrown by user code keep theirs. */
@@ -249,6 +250,8 @@ export interface LlmErrorOptions extends StetErrorOptions {
   readonly status?: number;
   /** How long the provider asked to wait. */
   readonly retryAfterMs?: number;
+  /** What the call has used in vain, where the provider was told. */
+  readonly usage?: LlmUsage;
 }
 
 const passingKinds: ReadonlySet<LlmErrorKind> = new Set([
@@ -265,18 +268,21 @@ export class LlmError extends StetError {
   readonly kind: LlmErrorKind;
   declare readonly status?: number;
   declare readonly retryAfterMs?: number;
+  declare readonly usage?: LlmUsage;
 
   constructor(kind: LlmErrorKind, message: string, options: LlmErrorOptions = {}) {
-    const { status, retryAfterMs } = options;
+    const { status, retryAfterMs, usage } = options;
     const facts = {
       kind,
       ...(status !== undefined && { status }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(usage !== undefined && { usage }),
     };
     super("llm_failed", message, passingKinds.has(kind), { ...options, details: options.details ?? facts });
     this.kind = kind;
     if (status !== undefined) this.status = status;
     if (retryAfterMs !== undefined) this.retryAfterMs = retryAfterMs;
+    if (usage !== undefined) this.usage = usage;
   }
 }
 

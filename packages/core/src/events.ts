@@ -14,7 +14,7 @@
 import type { Budget, RecordedBudget } from "./budget.ts";
 import type { Failure } from "./errors.ts";
 import type { LlmAnswer, LlmFinishReason, LlmRequest, LlmUsage } from "./llm/conversation.ts";
-import type { UsageRow } from "./llm/usage.ts";
+import type { UsageRow, WastedUsage } from "./llm/usage.ts";
 import type { Payload } from "./payload.ts";
 
 /** Version of the event vocabulary, written on the first event of an execution. */
@@ -367,6 +367,8 @@ export interface LlmCompleted {
   readonly cached?: boolean;
   /** How often it was sent. Absent means once. */
   readonly attempts?: number;
+  /** By attempts before the one that was answered. It is not part of `usage`. */
+  readonly wasted?: readonly WastedUsage[];
 }
 
 /** A model call failed for good. */
@@ -376,6 +378,7 @@ export interface LlmFailed {
   readonly error: Failure;
   /** How often it was sent. Absent means once. */
   readonly attempts?: number;
+  readonly wasted?: readonly WastedUsage[];
 }
 
 /**

@@ -59,7 +59,7 @@ function answeredWith(event: HistoryEvent, result: Payload | undefined, events: 
   }
 }
 
-/** The same call with another answer. What it cost stands; a call that failed has cost nothing that is known. */
+/** The same call with another answer. What it cost stands. */
 function saidInstead(
   event: Recorded & (LlmCompleted | LlmFailed),
   result: Payload | undefined,
@@ -74,7 +74,7 @@ function saidInstead(
   const { value } = written;
   const finishReason = value.toolCalls === undefined ? "stop" : "tool_calls";
   if (event.kind === "LlmCompleted") return { ...event, result: value, finishReason };
-  const { id, at, source, attempts } = event;
+  const { id, at, source, attempts, wasted } = event;
   return {
     id,
     at,
@@ -85,5 +85,6 @@ function saidInstead(
     usage: { inputTokens: 0, outputTokens: 0 },
     finishReason,
     ...(attempts !== undefined && { attempts }),
+    ...(wasted !== undefined && { wasted }),
   };
 }

@@ -69,7 +69,7 @@ export type { PromptRecording } from "./llm/prompt-recording.ts";
 export type { ModelLimits } from "./llm/model-limits.ts";
 export type { LlmTable } from "./llm/model-table.ts";
 export { packagedPrices, type PricedCall, type Prices } from "./llm/prices.ts";
-export type { UsageRow, UsageSummary, UsageTotals } from "./llm/usage.ts";
+export type { UsageRow, UsageSummary, UsageTotals, WastedUsage } from "./llm/usage.ts";
 export { aesGcm, type AesGcmOptions } from "./aes-gcm.ts";
 
 // Telemetry

@@ -19,5 +19,5 @@ export { type Heard, type HeardToolCall, toResponse } from "./llm/provider-kit/h
 export { type Embedded, toEmbedded } from "./llm/provider-kit/vectors.ts";
 
 // Failing
-export { type ErrorAnswer, errorAnswer, kindOfStatus, noAnswer } from "./llm/provider-kit/failures.ts";
+export { type ErrorAnswer, errorAnswer, kindOfStatus, noAnswer, withUsage } from "./llm/provider-kit/failures.ts";
 export { type Redact, redactor } from "./llm/provider-kit/secrets.ts";

@@ -24,7 +24,7 @@ export class Recollection {
       return;
     }
     this.facts.add(event, request);
-    if (event.kind !== "LlmCompleted") return;
+    if (event.kind !== "LlmCompleted" && event.kind !== "LlmFailed") return;
     const label = request?.kind === "LlmRequested" ? request.label : undefined;
     this.toldUsage.add(event, label);
     if (event.id > this.#sharedUpTo) this.usage.add(event, label);

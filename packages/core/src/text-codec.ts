@@ -89,6 +89,7 @@ const envelope: ReadonlySet<string> = new Set([
   "label",
   "model",
   "usage",
+  "wasted",
   "costUsd",
   "finishReason",
   "cached",

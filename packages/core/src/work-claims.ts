@@ -3,7 +3,7 @@
  * capacity. What cannot be read is put aside for a while.
  */
 import { toFailure } from "./errors.ts";
-import { Job } from "./job.ts";
+import { type AttemptFailure, Job } from "./job.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import type { Offer } from "./llm/model-lines.ts";
 import { idempotencyKeyOf, type WorkItem } from "./messages.ts";
@@ -179,12 +179,13 @@ export class WorkClaims {
   async #take(work: ClaimedWork, prepare?: (job: Job) => void): Promise<void> {
     const { jobOf, llm, take } = this.#environment;
     try {
-      const { item, lastHeartbeat } = await this.#readRow(work);
+      const { item, lastHeartbeat, lastFailure } = await this.#readRow(work);
       if (this.#learned?.get(work.key) === work.attempts) return; // it has run, or runs
       const here = jobOf(idempotencyKeyOf(item));
       if (here?.saving !== undefined && here.row === undefined) return; // its row is on its way
       const job = new Job(item, work.instance, work.attempts, work.key, lastHeartbeat);
       if (item.request.kind === "LlmRequested") job.line = llm?.lines.lineOf(item.request, work.name);
+      job.lastFailure = lastFailure;
       prepare?.(job);
       take(job);
     } catch (error) {
@@ -192,16 +193,18 @@ export class WorkClaims {
     }
   }
 
-  async #readRow(work: ClaimedWork): Promise<{ readonly item: WorkItem; readonly lastHeartbeat: Payload | undefined }> {
+  async #readRow(work: ClaimedWork): Promise<Pick<Job, "item" | "lastHeartbeat" | "lastFailure">> {
     const { storage, codec, patience } = this.#environment;
-    const { instanceId, rootId, eventId, body, heartbeat } = work;
+    const { instanceId, rootId, eventId, body, kind, heartbeat, failure } = work;
     const what = `work item ${eventId} of instance ${instanceId}`;
     const source = async (digests: readonly string[]) =>
       (await patience.read("read payloads", () => storage.readPayloads(rootId, digests))) ?? [];
-    const [item] = await codec.decode<WorkItem>([body], rootId, source, what);
-    const said = heartbeat === undefined ? [] : [heartbeat];
-    const [last] = await codec.decode<{ readonly details?: Payload }>(said, rootId, source, what);
-    return { item: item as WorkItem, lastHeartbeat: last?.details };
+    const read = async <Record>(text: string | undefined): Promise<Record | undefined> =>
+      text === undefined ? undefined : (await codec.decode<Record>([text], rootId, source, what))[0];
+    const item = (await read<WorkItem>(body)) as WorkItem;
+    const said = await read<{ readonly details?: Payload }>(heartbeat);
+    const lastFailure = kind === "model" ? await read<AttemptFailure>(failure) : undefined;
+    return { item, lastHeartbeat: said?.details, lastFailure };
   }
 
   /** Damaged, or sealed with a key that is not here: failing it would make history of what may be put right. */

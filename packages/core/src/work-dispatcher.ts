@@ -25,7 +25,7 @@ import { Gatherer } from "./gatherer.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import type { Asking } from "./llm/model-gate.ts";
 import { isCached, usedBy } from "./llm/used-capacity.ts";
-import { type AnswerBody, type AnswerMessage, rankOf, type WorkItem } from "./messages.ts";
+import { type AnswerBody, type AnswerMessage, type WorkItem } from "./messages.ts";
 import { mayRetry, retryDelayMs } from "./retry.ts";
 import type { Payload } from "./payload.ts";
 import type { Patience } from "./patience.ts";
@@ -35,8 +35,9 @@ import type { Registry } from "./registry.ts";
 import { SessionLines } from "./session-lines.ts";
 import type { InstanceKey, StorageProvider, WorkerKey, WorkKey, WorkRetry } from "./storage.ts";
 import type { OutgoingWork } from "./storage-work.ts";
-import type { TextCodec } from "./text-codec.ts";
+import type { PayloadSink, TextCodec } from "./text-codec.ts";
 import { WorkClaims } from "./work-claims.ts";
+import { rowOf, rowOfJob } from "./work-rows.ts";
 
 /** Queued work beyond the slots that a worker holds itself; what comes on top gets rows, for others to take. */
 const longestQueue = 20_000;
@@ -90,7 +91,7 @@ export class WorkDispatcher {
     this.#models = new Pool(environment.slots.models);
     this.#beats = new Heartbeats({
       ...environment,
-      rowOf: (job) => this.outgoing(job.item, job.attempt),
+      rowOf: (job) => rowOfJob(job, job.attempt, environment),
       released: (job) => {
         this.#claims.learn(job);
         environment.released(job);
@@ -202,34 +203,16 @@ export class WorkDispatcher {
     if (jobs.length === 0) return;
     const { storage, worker, patience } = this.#environment;
     const work = jobs.map((job) => ({
-      ...this.outgoing(job.item, job.attempt - 1),
+      ...rowOfJob(job, job.attempt - 1, this.#environment),
       instance: job.instance,
       owned: false,
     }));
     await patience.until("give work back", () => storage.saveWork(worker(), work));
   }
 
-  /** The row of an item, `attempts` starts of which are known. */
-  outgoing(item: WorkItem, attempts: number, sink?: Parameters<TextCodec["encode"]>[2]): OutgoingWork {
-    const { instanceId, execution, eventId, request, rootId } = item;
-    const { tag, session } = request.kind === "ActivityScheduled" ? this.#routing(request) : {};
-    return {
-      instanceId,
-      execution,
-      eventId,
-      ...(request.kind === "ActivityScheduled"
-        ? { kind: "activity", name: request.name }
-        : (this.#environment.llm?.lines.placeOf(request, rankOf(item)) ?? placeless(request))),
-      ...(tag !== undefined && { tag }),
-      ...(session !== undefined && { session }),
-      body: this.#environment.codec.encode(item, rootId, sink),
-      attempts,
-    };
-  }
-
-  #routing(request: ActivityScheduled): { readonly tag?: string; readonly session?: string } {
-    const definition = this.#environment.registry.activity(request.name);
-    return definition === undefined ? (request.options ?? {}) : effectiveOptions(definition, request);
+  /** See {@link rowOf}. */
+  outgoing(item: WorkItem, attempts: number, sink?: PayloadSink): OutgoingWork {
+    return rowOf(item, attempts, this.#environment, sink);
   }
 
   #enqueue(job: Job): void {
@@ -290,10 +273,12 @@ export class WorkDispatcher {
   }
 
   /** The answer in what an attempt resolved to. */
-  #read({ item, attempt }: Job, returned: unknown): Found {
+  #read(job: Job, returned: unknown): Found {
+    const { item, attempt } = job;
     const { request, eventId: source } = item;
     const attempts = attempt > 1 ? { attempts: attempt } : undefined;
-    if (request.kind === "LlmRequested") return { answer: { ...(returned as LlmCompleted), ...attempts } };
+    if (request.kind === "LlmRequested")
+      return { answer: { ...(returned as LlmCompleted), ...attempts, ...inVain(job) } };
     try {
       const result = resultOf(returned, request.name, this.#environment.payloadLimit);
       return { answer: { kind: "ActivityCompleted", source, ...(result !== undefined && { result }), ...attempts } };
@@ -414,6 +399,7 @@ export class WorkDispatcher {
     const next = new Job(item, instance, attempt + 1, row);
     next.line = sequel.line;
     next.mayPass = job.mayPass || failure.retryable;
+    next.lastFailure = job.failedBy(failure);
     if (sequel.delayMs === 0 && !this.#stopped && lines.admits(next, now)) return this.#enqueue(next);
     this.#retryLater(job, failure, { visibleAt: now + sequel.delayMs, name: sequel.line, attempts: attempt });
   }
@@ -421,7 +407,7 @@ export class WorkDispatcher {
   #answerFailed(job: Job, error: Failure): void {
     const { request, eventId: source } = job.item;
     const kind = request.kind === "LlmRequested" ? "LlmFailed" : "ActivityFailed";
-    this.#answer(job, { kind, source, error, ...(job.attempt > 1 && { attempts: job.attempt }) });
+    this.#answer(job, { kind, source, error, ...(job.attempt > 1 && { attempts: job.attempt }), ...inVain(job) });
   }
 
   #mostStarts(request: ActivityScheduled | LlmRequested): number {
@@ -458,7 +444,7 @@ export class WorkDispatcher {
   #retryLater(job: Job, failure: Failure, again: Pick<WorkRetry, "visibleAt" | "name" | "attempts">): void {
     const { storage, codec, worker, patience } = this.#environment;
     const { item, row, attempt, instance } = job;
-    const text = codec.encode(failure, item.rootId);
+    const text = codec.encode(job.failedBy(failure), item.rootId);
     const retry = async (): Promise<void> => {
       if (job.abandoned !== undefined) return;
       if (row !== undefined) await storage.retryWork(worker(), [{ key: row, ...again, failure: text, ...usedBy(job) }]);
@@ -481,17 +467,19 @@ export class WorkDispatcher {
   }
 }
 
-/** Where a call stands that this worker has no models for. */
-function placeless({ request }: LlmRequested): { readonly kind: "model"; readonly name: string } {
-  return { kind: "model", name: request.model ?? "" };
+/** What answers say about attempts that came to nothing. */
+function inVain({ wasted }: Job): Pick<LlmCompleted, "wasted"> {
+  return wasted.length === 0 ? {} : { wasted };
 }
 
-function diagnosticOf({ item, attempt }: Job, found: Found, durationMs: number): WorkDiagnostic {
+function diagnosticOf({ item, attempt, spent }: Job, found: Found, durationMs: number): WorkDiagnostic {
   const { instanceId, execution, eventId, request } = item;
   const model = request.kind === "LlmRequested";
   const common = { instanceId, execution, eventId, attempt, durationMs, kind: model ? "model" : "activity" } as const;
   const name = model ? request.operation : request.name;
-  if ("failure" in found) return { ...common, name, failure: found.failure };
+  if ("failure" in found) {
+    return { ...common, name, failure: found.failure, ...(spent && { model: spent.model, usage: spent.usage }) };
+  }
   if (found.answer.kind !== "LlmCompleted") return { ...common, name };
   return { ...common, name, model: found.answer.model, usage: found.answer.usage };
 }

@@ -3,7 +3,7 @@
  *
  * A fact is a request together with its answers, or an event that stands alone. Left out are:
  *   - instants (`at`, `fireAt`, `timeoutAt`, times of instances): a crash costs time;
- *   - `attempts`: a crash costs attempts;
+ *   - `attempts` and `wasted`: a crash costs attempts;
  *   - event ids, in whatever names them, and the order of facts: activities that run side by side may end in another
  *     order, and then the code asks for what follows in another order;
  *   - of model calls that share answers, what each used: a crash, or who came first, makes another of them the one that pays;
@@ -102,7 +102,7 @@ function withoutChance(event: HistoryEvent, instanceId: string): { id: number; s
   return kept;
 }
 
-const chance = ["fireAt", "timeoutAt", "attempts", "parent", "forkedFrom", "refines"] as const;
+const chance = ["fireAt", "timeoutAt", "attempts", "wasted", "parent", "forkedFrom", "refines"] as const;
 type ChanceMember = (typeof chance)[number];
 
 /** The id of an instance as far as it was chosen by somebody. */

@@ -2,7 +2,7 @@
  * Model calls for all providers: makes one call to one model. Which one, when, and what becomes of a failed call is the
  * business of the lines. Providers only translate.
  */
-import { LlmError } from "../errors.ts";
+import { isStetError, LlmError } from "../errors.ts";
 import type { LlmCompleted, LlmRequested } from "../events.ts";
 import type { Job } from "../job.ts";
 import type { Payload } from "../payload.ts";
@@ -14,6 +14,7 @@ import type { ModelLines } from "./model-lines.ts";
 import type { Route } from "./model-table.ts";
 import { costOf, packagedPrices, type Prices } from "./prices.ts";
 import type { LlmCallOptions, LlmResponse } from "./provider.ts";
+import type { WastedUsage } from "./usage.ts";
 import { packedVector } from "./vectors.ts";
 import { withoutSecrets } from "./without-secrets.ts";
 
@@ -94,17 +95,30 @@ export class LlmDispatcher {
 
   async #ask(job: Job, route: Route, stream: AnswerStream | undefined): Promise<Answered> {
     const { request, operation, label } = job.item.request as LlmRequested;
-    this.#prices ??= packagedPrices().catch(() => () => undefined);
     const { answer, model, usage, finishReason } = await send(request, route, {
       signal: job.signal,
       idempotencyKey: job.key,
       operation,
       ...(label !== undefined && { label }),
       ...(stream !== undefined && { onDelta: (text: string) => stream.hear(text) }),
-    });
-    const priced = { provider: route.provider.name, model, usage, at: this.#clock.now() };
-    const costUsd = costOf(priced, await this.#prices);
-    return { result: answer, model, usage, ...(costUsd !== undefined && { costUsd }), finishReason };
+    }).catch((error: unknown) => this.#failed(error, job, route));
+    return { result: answer, ...(await this.#priced(route, model, usage)), finishReason };
+  }
+
+  /** Remembers what the attempt has used in vain. */
+  async #failed(error: unknown, job: Job, route: Route): Promise<never> {
+    const { usage } = error as Partial<LlmError>;
+    if (isStetError(error, "llm_failed") && usage !== undefined) {
+      const { model = route.provider.model } = route;
+      job.spent = { attempt: job.attempt, ...(await this.#priced(route, model, usage)) };
+    }
+    throw error;
+  }
+
+  async #priced({ provider }: Route, model: string, usage: LlmUsage): Promise<Omit<WastedUsage, "attempt">> {
+    const prices = await (this.#prices ??= packagedPrices().catch(() => () => undefined));
+    const costUsd = costOf({ provider: provider.name, model, usage, at: this.#clock.now() }, prices);
+    return { model, usage, ...(costUsd !== undefined && { costUsd }) };
   }
 
   #within<Value>(timeoutMs: number, answer: Promise<Value>, job: Job, operation: string): Promise<Value> {
@@ -137,7 +151,10 @@ async function send(request: LlmRequest, { provider, model }: Route, options: Ll
   }
   const { vectors, ...rest } = await provider.embed(texts, { ...options, ...named });
   if (vectors.length !== texts.length) {
-    throw new LlmError("malformed", `Expected ${rest.model} to give ${texts.length} vectors, got ${vectors.length}`);
+    const { model: asked, usage } = rest;
+    throw new LlmError("malformed", `Expected ${asked} to give ${texts.length} vectors, got ${vectors.length}`, {
+      usage,
+    });
   }
   return { ...rest, answer: { text: "", vectors: vectors.map(packedVector) }, finishReason: "stop" };
 }

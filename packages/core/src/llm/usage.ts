@@ -4,12 +4,28 @@
  */
 import type { LlmUsage } from "./conversation.ts";
 
+/** What one attempt of a model call has used and came to nothing, as its provider was told. */
+export type WastedUsage = {
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** The model that was asked. */
+  readonly model: string;
+  readonly usage: LlmUsage;
+  /** Absent when nobody knows the price. */
+  readonly costUsd?: number;
+};
+
 /** What a number of model calls came to. */
 export type UsageTotals = {
   /** Calls that a model answered. */
   readonly calls: number;
   /** Answers that were there already and cost nothing. They are not among the calls. */
   readonly cacheHits: number;
+  /**
+   * Attempts that came to nothing and are known to have used something: a refusal, an answer that cannot be read, a stream
+   * that broke off. They are not among the calls; what they used is in the sums.
+   */
+  readonly failedAttempts: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
   /** Those of the input that the vendor had cached. */
@@ -18,9 +34,9 @@ export type UsageTotals = {
   readonly reasoningTokens: number;
   /** What the calls cost whose price is known. */
   readonly usd: number;
-  /** Calls whose price nobody knows: what they cost is not in `usd`. */
+  /** Calls and failed attempts whose price nobody knows: what they cost is not in `usd`. */
   readonly unpriced: number;
-  /** Calls whose tokens were guessed from the length of the texts. */
+  /** Calls and failed attempts whose tokens were guessed from the length of the texts. */
   readonly estimated: number;
 };
 
@@ -34,18 +50,20 @@ export interface UsageSummary extends UsageTotals {
   readonly byLabel: { readonly [label: string]: UsageTotals };
 }
 
-/** What is counted of a model's answer. */
-interface Answered {
-  readonly model: string;
-  readonly usage: LlmUsage;
+/** What is counted of a model's answer, or of a failed call. */
+interface Ended {
+  readonly model?: string;
+  readonly usage?: LlmUsage;
   readonly costUsd?: number;
   readonly cached?: boolean;
+  readonly wasted?: readonly WastedUsage[];
 }
 
 /** No calls. */
 export const none: UsageTotals = {
   calls: 0,
   cacheHits: 0,
+  failedAttempts: 0,
   inputTokens: 0,
   outputTokens: 0,
   cachedTokens: 0,
@@ -59,8 +77,17 @@ export const none: UsageTotals = {
 export class UsageTally {
   #rows: Map<string, UsageRow> | undefined;
 
-  add(answer: Answered, label: string | undefined): void {
-    this.addRow({ model: answer.model, ...(label !== undefined && { label }), ...totalsOf(answer) });
+  add({ model, usage, costUsd, cached = false, wasted = [] }: Ended, label: string | undefined): void {
+    const named = label !== undefined && { label };
+    for (const attempt of wasted) {
+      this.addRow({ ...named, model: attempt.model, ...amountsOf(attempt), failedAttempts: 1 });
+    }
+    if (model === undefined || usage === undefined) return;
+    this.addRow({
+      ...named,
+      model,
+      ...(cached ? { ...none, cacheHits: 1 } : { ...amountsOf({ usage, costUsd }), calls: 1 }),
+    });
   }
 
   addRow(row: UsageRow): void {
@@ -90,11 +117,15 @@ export function summaryOf(rows: readonly UsageRow[]): UsageSummary {
   };
 }
 
-function totalsOf({ usage, costUsd, cached = false }: Answered): UsageTotals {
-  if (cached) return { ...none, cacheHits: 1 };
+function amountsOf({
+  usage,
+  costUsd,
+}: {
+  readonly usage: LlmUsage;
+  readonly costUsd?: number | undefined;
+}): UsageTotals {
   return {
     ...none,
-    calls: 1,
     inputTokens: usage.inputTokens,
     outputTokens: usage.outputTokens,
     cachedTokens: usage.cachedTokens ?? 0,

@@ -10,11 +10,11 @@ export function isCached(answer: AnswerBody): boolean {
   return answer.kind === "LlmCompleted" && answer.cached === true;
 }
 
-/** What a call with capacity in hand has used of it. Of one that failed it is not known. */
-export function usedBy({ asking }: Job, answer?: AnswerBody): { readonly used?: UsedCapacity } {
-  if (asking?.claimedAt === undefined || !asking.gate.countsTokens || answer?.kind !== "LlmCompleted") return {};
-  const { inputTokens, outputTokens } = answer.usage;
+/** What a call with capacity in hand has used of it. Of one that failed it is mostly not known. */
+export function usedBy({ asking, spent }: Job, answer?: AnswerBody): { readonly used?: UsedCapacity } {
+  if (asking?.claimedAt === undefined || !asking.gate.countsTokens) return {};
+  const usage = answer?.kind === "LlmCompleted" ? answer.usage : spent?.usage;
+  if (usage === undefined) return {};
   const { gate, claimedAt } = asking;
-  const tokens = isCached(answer) ? 0 : inputTokens + outputTokens;
-  return { used: { model: gate.name, claimedAt, tokens } };
+  return { used: { model: gate.name, claimedAt, tokens: usage.inputTokens + usage.outputTokens } };
 }

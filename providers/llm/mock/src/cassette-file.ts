@@ -34,7 +34,14 @@ export interface CassetteEntry {
 export type Outcome =
   | { readonly answered: LlmResponse }
   | { readonly embedded: { readonly vectors: number[][]; readonly model: string; readonly usage: LlmUsage } }
-  | { readonly failed: { readonly kind: LlmErrorKind; readonly message: string; readonly status?: number } };
+  | {
+      readonly failed: {
+        readonly kind: LlmErrorKind;
+        readonly message: string;
+        readonly status?: number;
+        readonly usage?: LlmUsage;
+      };
+    };
 
 /** @throws ConfigurationError when there is no such file, or it is no cassette */
 export function readCassette(file: string): CassetteFile {

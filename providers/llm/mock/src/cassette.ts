@@ -80,7 +80,8 @@ function recording(file: string, live: LlmProvider): LlmProvider {
       return answer;
     } catch (error) {
       if (error instanceof LlmError && !error.retryable && error.kind !== "cancelled") {
-        keep({ failed: { kind: error.kind, message: error.message, ...(error.status && { status: error.status }) } });
+        const { kind, message, status, usage } = error;
+        keep({ failed: { kind, message, ...(status && { status }), ...(usage && { usage }) } });
       }
       throw error;
     }

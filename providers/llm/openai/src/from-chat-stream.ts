@@ -3,7 +3,7 @@
  * it said why it ended.
  */
 import { LlmError } from "@stet/core";
-import { countOf, type Heard, type HeardToolCall, itemsOf, member, textOf } from "@stet/core/provider-kit";
+import { countOf, type Heard, type HeardToolCall, itemsOf, member, textOf, withUsage } from "@stet/core/provider-kit";
 import { toEnd } from "./from-chat-completion.ts";
 import { reportedUsage } from "./usage.ts";
 
@@ -19,25 +19,29 @@ export async function fromChatStream(chunks: AsyncIterable<unknown>, onText: (te
   let usage: unknown;
   let text = "";
   let refusal = "";
-  for await (const chunk of chunks) {
-    model ??= textOf(chunk, "model");
-    usage = member(chunk, "usage") ?? usage;
-    const choice = itemsOf(chunk, "choices").find((candidate) => (countOf(candidate, "index") ?? 0) === 0);
-    const delta = member(choice, "delta");
-    const piece = textOf(delta, "content") ?? "";
-    if (piece !== "") {
-      text += piece;
-      onText(piece);
+  try {
+    for await (const chunk of chunks) {
+      model ??= textOf(chunk, "model");
+      usage = member(chunk, "usage") ?? usage;
+      const choice = itemsOf(chunk, "choices").find((candidate) => (countOf(candidate, "index") ?? 0) === 0);
+      const delta = member(choice, "delta");
+      const piece = textOf(delta, "content") ?? "";
+      if (piece !== "") {
+        text += piece;
+        onText(piece);
+      }
+      refusal += textOf(delta, "refusal") ?? "";
+      for (const part of itemsOf(delta, "tool_calls")) addToolCallPart(toolCalls, part);
+      finishReason = textOf(choice, "finish_reason") ?? finishReason;
     }
-    refusal += textOf(delta, "refusal") ?? "";
-    for (const part of itemsOf(delta, "tool_calls")) addToolCallPart(toolCalls, part);
-    finishReason = textOf(choice, "finish_reason") ?? finishReason;
-  }
-  if (finishReason === undefined) {
-    throw new LlmError(
-      "connection",
-      `Expected the stream to end with a finish_reason, got cut after ${text.length} characters`,
-    );
+    if (finishReason === undefined) {
+      throw new LlmError(
+        "connection",
+        `Expected the stream to end with a finish_reason, got cut after ${text.length} characters`,
+      );
+    }
+  } catch (error) {
+    throw withUsage(error, reportedUsage(usage));
   }
   const inOrder = [...toolCalls].sort(([a], [b]) => a - b).map(([, call]) => call);
   return {

@@ -1,7 +1,17 @@
 /** From what the SDK throws to the errors of the seam. */
 import type { LlmError, LlmErrorKind } from "@stet/core";
-import { countOf, errorAnswer, kindOfStatus, member, noAnswer, type Redact, textOf } from "@stet/core/provider-kit";
+import {
+  countOf,
+  errorAnswer,
+  kindOfStatus,
+  member,
+  noAnswer,
+  type Redact,
+  textOf,
+  withUsage,
+} from "@stet/core/provider-kit";
 import { APIConnectionError, APIConnectionTimeoutError, APIError } from "openai";
+import { reportedUsage } from "./usage.ts";
 
 /** Any error of a call, without secrets. */
 export function toLlmError(vendor: string, thrown: unknown, redact: Redact): LlmError {
@@ -21,7 +31,9 @@ export function errorInside(vendor: string, body: unknown, redact: Redact): LlmE
   const error =
     textOf(body, "type") === "error" ? body : (member(body, "error") ?? member(member(body, "response"), "error"));
   if (typeof error !== "object" || error === null) return undefined;
-  return toLlmError(vendor, new APIError(undefined, error, undefined, undefined), redact);
+  const counted = member(body, "usage") ?? member(member(body, "response"), "usage");
+  const answered = toLlmError(vendor, new APIError(undefined, error, undefined, undefined), redact);
+  return withUsage(answered, reportedUsage(counted)) as LlmError;
 }
 
 /** The code counts where the status says too little; an error that is sent as a piece of a stream has no status. */

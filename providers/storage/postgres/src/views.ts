@@ -35,6 +35,15 @@ function tokens(kind: string): string {
   return `max((event #>> '{usage,${kind}Tokens}')::bigint) AS ${kind}_tokens`;
 }
 
+/** Of the attempts of one call that came to nothing. */
+function wasted(sum: string): string {
+  return `(SELECT ${sum} FROM jsonb_array_elements(event -> 'wasted') w)`;
+}
+
+function wastedTokens(kind: string): string {
+  return `coalesce(max(${wasted(`sum((w #>> '{usage,${kind}Tokens}')::bigint)`)}), 0)::bigint AS wasted_${kind}_tokens`;
+}
+
 /** The statements that make them. */
 export function viewsSql({ statuses, firstEnded }: States): string {
   const statusName = statuses.map((status, number) => `WHEN ${number} THEN '${status}'`).join(" ");
@@ -65,7 +74,9 @@ export function viewsSql({ statuses, firstEnded }: States): string {
       `max(event ->> 'operation') AS operation, max(event ->> 'label') AS label, max(event ->> 'model') AS model,
       ${["input", "output", "cached", "reasoning"].map(tokens).join(", ")},
       max(event #>> '{error,details,kind}') AS error_kind, max((event ->> 'costUsd')::double precision) AS cost_usd,
-      coalesce(max((event ->> 'cached')::boolean::integer), 0) AS from_cache`,
+      coalesce(max((event ->> 'cached')::boolean::integer), 0) AS from_cache,
+      ${["input", "output"].map(wastedTokens).join(", ")},
+      max(${wasted("CASE count(*) WHEN count(w ->> 'costUsd') THEN sum((w ->> 'costUsd')::double precision) END")}) AS wasted_cost_usd`,
     )};
 `;
 }

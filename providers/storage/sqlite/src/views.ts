@@ -24,6 +24,11 @@ function answered(requested: string, ends: { readonly [kind: string]: string }, 
     FROM stet_events WHERE kind IN (${kinds}) GROUP BY instance_id, execution, coalesce(source, event_id)`;
 }
 
+/** Of the attempts of one call that came to nothing. */
+function wasted(sum: string): string {
+  return `(SELECT ${sum} FROM json_each(event, '$.wasted'))`;
+}
+
 /** The statements that make them. */
 export const viewsSql: string = `
   CREATE VIEW stet_instances AS
@@ -51,6 +56,9 @@ export const viewsSql: string = `
       `max(event ->> '$.operation') AS operation, max(event ->> '$.label') AS label, max(event ->> '$.model') AS model,
       max(event ->> '$.usage.inputTokens') AS input_tokens, max(event ->> '$.usage.outputTokens') AS output_tokens,
       max(event ->> '$.usage.cachedTokens') AS cached_tokens, max(event ->> '$.usage.reasoningTokens') AS reasoning_tokens,
-      max(event ->> '$.error.details.kind') AS error_kind, max(event ->> '$.costUsd') AS cost_usd, coalesce(max(event ->> '$.cached'), 0) AS from_cache`,
+      max(event ->> '$.error.details.kind') AS error_kind, max(event ->> '$.costUsd') AS cost_usd, coalesce(max(event ->> '$.cached'), 0) AS from_cache,
+      coalesce(max(${wasted("sum(value ->> '$.usage.inputTokens')")}), 0) AS wasted_input_tokens,
+      coalesce(max(${wasted("sum(value ->> '$.usage.outputTokens')")}), 0) AS wasted_output_tokens,
+      max(${wasted("CASE count(*) WHEN count(value ->> '$.costUsd') THEN sum(value ->> '$.costUsd') END")}) AS wasted_cost_usd`,
     )};
 `;

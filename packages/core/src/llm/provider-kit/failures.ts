@@ -3,6 +3,7 @@
  * body and the address of the request, and causes are stored.
  */
 import { LlmError, type LlmErrorKind } from "../../errors.ts";
+import type { LlmUsage } from "../conversation.ts";
 import { member, textOf } from "./json-reading.ts";
 import { retryAfterMs } from "./retry-after.ts";
 import type { Redact } from "./secrets.ts";
@@ -69,6 +70,18 @@ export function noAnswer(vendor: string, thrown: unknown, redact: Redact, timedO
     timedOut || isTimeoutCode(textOf(reason, "code")) ? "timeout" : "connection",
     `Expected an answer from ${vendor}, got no whole one: ${shortened(redact(describe(reason)))}`,
   );
+}
+
+/** The error of a call that had used something when it broke off. What is no `LlmError` stays as it is. */
+export function withUsage(thrown: unknown, usage: LlmUsage | undefined): unknown {
+  if (!(thrown instanceof LlmError) || usage === undefined) return thrown;
+  const { kind, message, status, retryAfterMs, cause } = thrown;
+  return new LlmError(kind, message, {
+    usage,
+    ...(cause !== undefined && { cause }),
+    ...(status !== undefined && { status }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
 }
 
 /** `fetch failed` says nothing; what caused it does. */

@@ -1,5 +1,5 @@
 /** From what was heard, whole or put together from pieces, to an answer. What cannot be an answer is an `LlmError`. */
-import { LlmError } from "../../errors.ts";
+import { LlmError, type LlmErrorKind } from "../../errors.ts";
 import type { Payload } from "../../payload.ts";
 import type { LlmFinishReason, LlmRequest, LlmTool, LlmToolCall, LlmUsage } from "../conversation.ts";
 import type { LlmResponse } from "../provider.ts";
@@ -37,7 +37,7 @@ export interface HeardToolCall {
  */
 export function toResponse(heard: Heard, request: LlmRequest, askedModel: string): LlmResponse {
   const finishReason = toFinishReason(heard, askedModel);
-  const toolCalls = toToolCalls(heard.toolCalls, request.tools ?? [], finishReason === "length");
+  const toolCalls = toToolCalls(heard, request.tools ?? [], finishReason === "length");
   const written = heard.text + heard.toolCalls.map((call) => call.name + call.arguments).join("");
   return {
     answer: { text: heard.text, ...(toolCalls.length > 0 && { toolCalls }) },
@@ -47,35 +47,43 @@ export function toResponse(heard: Heard, request: LlmRequest, askedModel: string
   };
 }
 
+/** What was heard has been paid for all the same. */
+function noUse(kind: LlmErrorKind, message: string, { usage }: Heard): LlmError {
+  return new LlmError(kind, message, { ...(usage !== undefined && { usage }) });
+}
+
 /** Whether tools are called is told by the calls: servers disagree on the reason they give then. */
-function toFinishReason({ end, toolCalls, refusal }: Heard, askedModel: string): LlmFinishReason {
+function toFinishReason(heard: Heard, askedModel: string): LlmFinishReason {
+  const { end, toolCalls, refusal = "" } = heard;
   switch (end) {
     case "refused":
-      throw new LlmError("refused", `Expected ${askedModel} to answer, got a refusal: ${shortened(refusal ?? "")}`);
+      throw noUse("refused", `Expected ${askedModel} to answer, got a refusal: ${shortened(refusal)}`, heard);
     case "content_filter":
-      throw new LlmError("content_filter", `Expected ${askedModel} to answer, got stopped by the content filter`);
+      throw noUse("content_filter", `Expected ${askedModel} to answer, got stopped by the content filter`, heard);
     case "length":
       return "length";
     case "stop":
       return toolCalls.length > 0 ? "tool_calls" : "stop";
     default:
-      throw new LlmError(
+      throw noUse(
         "malformed",
         `Expected ${askedModel} to end with stop, length or tool_calls, got ${end.unknown}`,
+        heard,
       );
   }
 }
 
-function toToolCalls(heard: readonly HeardToolCall[], tools: readonly LlmTool[], cutShort: boolean): LlmToolCall[] {
-  return heard.flatMap((call) => {
+function toToolCalls(heard: Heard, tools: readonly LlmTool[], cutShort: boolean): LlmToolCall[] {
+  return heard.toolCalls.flatMap((call) => {
     const args = parsedArguments(call.arguments);
     if (call.id !== "" && call.name !== "" && args !== undefined) {
       return [{ id: call.id, name: realName(call.name, tools), arguments: args }];
     }
     if (cutShort) return [];
-    throw new LlmError(
+    throw noUse(
       "malformed",
       `Expected a tool call to have an id, a name and JSON arguments, got ${shortened(JSON.stringify(call))}`,
+      heard,
     );
   });
 }

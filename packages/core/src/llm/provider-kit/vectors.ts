@@ -18,7 +18,8 @@ export function toEmbedded(
   const { model, usage = estimatedEmbeddingUsage(texts) } = heard;
   const vectors = heard.vectors.filter(isVector).map((vector) => [...vector]);
   if (vectors.length !== texts.length || heard.vectors.length !== texts.length) {
-    throw new LlmError("malformed", `Expected ${model} to give ${texts.length} vectors, got ${vectors.length}`);
+    const got = `Expected ${model} to give ${texts.length} vectors, got ${vectors.length}`;
+    throw new LlmError("malformed", got, { ...(heard.usage !== undefined && { usage: heard.usage }) });
   }
   return { vectors, model, usage };
 }

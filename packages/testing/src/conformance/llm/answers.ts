@@ -58,21 +58,27 @@ export const answers: Chapter = (bench) => {
       "a refusal is an error with the model's words, and not tried again",
       { skip: bench.cannotSay("refused") },
       async () => {
-        const { llm } = bench.saying({ end: "refused", refusal: "I cannot help with that." });
+        const { llm } = bench.saying({ end: "refused", refusal: "I cannot help with that.", usage });
 
         const error = await failure(ask(llm));
 
-        assert.deepEqual([error.kind, error.retryable], ["refused", false]);
+        assert.deepEqual([error.kind, error.retryable, error.usage], ["refused", false, usage]);
         assert.match(error.message, /I cannot help with that\./);
       },
     );
 
     it("an answer stopped by a content filter is an error", { skip: bench.cannotSay("content_filter") }, async () => {
-      const { llm } = bench.saying({ text: ["Well"], end: "content_filter" });
+      const { llm } = bench.saying({ text: ["Well"], end: "content_filter", usage });
 
       const error = await failure(ask(llm));
 
-      assert.deepEqual([error.kind, error.retryable], ["content_filter", false]);
+      assert.deepEqual([error.kind, error.retryable, error.usage], ["content_filter", false, usage]);
+    });
+
+    it("what was used in vain is not guessed", { skip: bench.cannotSay("refused") }, async () => {
+      const { llm } = bench.saying({ end: "refused", refusal: "I cannot help with that.", usage: null });
+
+      assert.equal((await failure(ask(llm))).usage, undefined);
     });
   });
 };

@@ -42,7 +42,9 @@ export type Unsayable =
   | "reasoningTokens"
   | "toolCallIds"
   | "brokenArguments"
-  | "brokenArgumentsStreamed";
+  | "brokenArgumentsStreamed"
+  /** The tokens of a stream, before its last piece. */
+  | "usageFirst";
 
 /** A vendor's way to be asked and to answer. */
 export interface LlmDialect {

@@ -113,18 +113,20 @@ export const streams: Chapter = (bench) => {
     });
 
     it("may refuse", { skip: bench.cannotSay("refused") }, async () => {
-      const { llm } = streaming(bench, { end: "refused", refusal: "I cannot help with that." });
+      const { llm } = streaming(bench, { end: "refused", refusal: "I cannot help with that.", usage });
 
       const error = await failure(ask(llm, "Hi", listener()));
 
-      assert.equal(error.kind, "refused");
+      assert.deepEqual([error.kind, error.usage], ["refused", usage]);
       assert.match(error.message, /I cannot help with that\./);
     });
 
     it("may be stopped by a content filter", { skip: bench.cannotSay("content_filter") }, async () => {
-      const { llm } = streaming(bench, { text: ["Well"], end: "content_filter" });
+      const { llm } = streaming(bench, { text: ["Well"], end: "content_filter", usage });
 
-      assert.equal((await failure(ask(llm, "Hi", listener()))).kind, "content_filter");
+      const error = await failure(ask(llm, "Hi", listener()));
+
+      assert.deepEqual([error.kind, error.usage], ["content_filter", usage]);
     });
 
     it("with an error in the middle are that error", async () => {
@@ -141,6 +143,19 @@ export const streams: Chapter = (bench) => {
 
       assert.deepEqual([error.kind, error.retryable, heard], ["unavailable", true, ["Hel"]]);
       assert.match(error.message, /the model fell over/);
+    });
+
+    it("that fail when their tokens were counted say how many", { skip: bench.cannotSay("usageFirst") }, async () => {
+      const pieces = bench.dialect.streamed({ text, usage });
+      const { llm } = bench.stage(async (response) => {
+        bench.openStream(response);
+        await write(response, [...pieces.slice(0, -1), bench.dialect.streamedError("the model fell over")]);
+        response.end();
+      });
+
+      const error = await failure(ask(llm, "Hi", listener()));
+
+      assert.deepEqual([error.kind, error.usage], ["unavailable", usage]);
     });
 
     it("with a piece that is no JSON are malformed", async () => {

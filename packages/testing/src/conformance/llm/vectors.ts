@@ -47,6 +47,7 @@ export const vectors: Chapter = (bench) => {
         const { embedded } = embed(["a", "b"], sent);
         const error = await failure(embedded);
         assert.deepEqual([error.kind, error.retryable], ["malformed", true]);
+        assert.deepEqual(error.usage, { inputTokens: 6, outputTokens: 0 }, "they were paid for");
       }
     });
   });
