@@ -33,6 +33,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
   [
     "authoring",
     [
+      "appearance.ts",
       "definitions.ts",
       "context.ts",
       "orchestration-context.ts",

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { test } from "node:test";
 import { readFlowGraphs, toMermaid } from "@stet/diagram";
-import { readCorpus, root } from "./corpus.ts";
+import { readCorpus, root, writtenIn } from "./corpus.ts";
 import { readMermaid } from "./mermaid.ts";
 
 const corpus = readCorpus();
@@ -45,7 +45,7 @@ test("Mermaid reads every flowchart as the graph that it was made from", { timeo
   for (const { id, graph } of corpus) {
     const read = await readMermaid(toMermaid(graph));
 
-    const nodes = graph.nodes.map((node) => `${node.id}: ${node.label}`);
+    const nodes = graph.nodes.map((node) => `${node.id}: ${writtenIn(node)}`);
     const edges = graph.edges.map(({ from, to }) => `${from} -> ${to}`);
     const groups = graph.groups.map((group) => group.id);
     assert.deepEqual(read.nodes.sort(), nodes.sort(), id);

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type FlowGraph, flowGraphSchema, toDot, toJson, toMermaid, toPlantUml, toPreview, toSvg } from "@stet/diagram";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { readCorpus } from "./corpus.ts";
+import { readCorpus, writtenIn } from "./corpus.ts";
 import { readDot } from "./graphviz.ts";
 import { readMermaid } from "./mermaid.ts";
 import { hasJava, readPlantUml } from "./plantuml.ts";
@@ -15,7 +15,7 @@ test("Graphviz reads every DOT text as the graph that it was made from, and lays
   for (const { id, graph } of corpus) {
     const read = readDot(toDot(graph));
 
-    assert.deepEqual(read.nodes.sort(), graph.nodes.map((node) => `${node.id}: ${node.label}`).sort(), id);
+    assert.deepEqual(read.nodes.sort(), graph.nodes.map((node) => `${node.id}: ${writtenIn(node)}`).sort(), id);
     assert.deepEqual(read.edges.sort(), edgesOf(graph), id);
     assert.deepEqual(
       read.groups.sort(),
@@ -122,7 +122,7 @@ test(
         const mermaid = await readMermaid(toMermaid(graph));
         const dot = readDot(toDot(graph));
 
-        const nodes = graph.nodes.map((node) => `${node.id}: ${node.label}`);
+        const nodes = graph.nodes.map((node) => `${node.id}: ${writtenIn(node)}`);
         assert.deepEqual(dot.nodes.map(withoutBreaks).sort(), nodes.map(withoutBreaks).sort());
         assert.deepEqual(dot.edges.map(withoutBreaks).sort(), edgesOf(graph).map(withoutBreaks));
         assert.deepEqual(mermaid.nodes.map(withoutBreaks).sort(), nodes.map(withoutBreaks).sort());

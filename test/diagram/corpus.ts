@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type FlowGraph, readFlowGraphs } from "@stet/diagram";
+import { type FlowGraph, type FlowNode, readFlowGraphs } from "@stet/diagram";
 
 /** The root of the repository. */
 export const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -31,4 +31,9 @@ export function filesIn(folder: string): string[] {
     .filter((name) => /\.[jt]s$/.test(name))
     .sort()
     .map((name) => `${folder}/${name}`);
+}
+
+/** What a picture has in a node. */
+export function writtenIn({ icon, label }: FlowNode): string {
+  return icon === undefined ? label : `${icon} ${label}`;
 }

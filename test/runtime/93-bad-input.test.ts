@@ -55,6 +55,30 @@ async function everythingElseGoesOn(env: TestEnvironment): Promise<void> {
 
 // Definitions
 
+test("titles and looks are refused where they are defined", async () => {
+  const title = (got: string) => `Expected the title of activity x to be one line of 1 to 100 characters, got ${got}`;
+  await refuses([
+    [() => activity("x", { title: "" }, nothing), invalid, title('""')],
+    [() => activity("x", { title: "two\nlines" }, nothing), invalid, title('"two\\nlines"')],
+    [() => activity("x", { title: untyped(7) }, nothing), invalid, title("7")],
+    [
+      () => orchestration("o", { diagram: { icon: "not an icon at all" } }, nothing),
+      invalid,
+      'Expected icon in the diagram of orchestration o to be one line of 1 to 16 characters, got "not an icon at all"',
+    ],
+    [
+      () => orchestration("o", { diagram: { color: untyped("#ff0000") } }, nothing),
+      invalid,
+      'Expected color in the diagram of orchestration o to be "blue" or "green" or "yellow" or "orange" or "red" or "purple" or "grey", got "#ff0000"',
+    ],
+    [
+      () => activity("x", { diagram: untyped({ colour: "red" }) }, nothing),
+      invalid,
+      "Expected options of the diagram of activity x to be among icon, color, got colour",
+    ],
+  ]);
+});
+
 test("names are refused where they are defined", async () => {
   const said = (what: string, got: string) =>
     `Expected the name of the ${what} to start with a letter and hold only letters, digits and _ . : / - (at most 200), got ${got}`;
@@ -124,7 +148,7 @@ test("misspelt options and missing functions are refused where they are defined"
     [
       () => activity("x", untyped<object>({ retries: 3 }), nothing),
       invalid,
-      "Expected options of activity x to be among input, effect, description, retry, timeout, totalTimeout, heartbeatTimeout, tag, got retries",
+      "Expected options of activity x to be among input, effect, title, description, diagram, retry, timeout, totalTimeout, heartbeatTimeout, tag, got retries",
     ],
     [
       () => activity("x", { retry: untyped({ attempts: 3 }) }, nothing),
@@ -134,7 +158,7 @@ test("misspelt options and missing functions are refused where they are defined"
     [
       () => orchestration("x", untyped<object>({ versoin: "2" }), nothing),
       invalid,
-      "Expected options of orchestration x to be among version, input, description, budget, got versoin",
+      "Expected options of orchestration x to be among version, input, title, description, diagram, budget, got versoin",
     ],
     [
       () => activity("x", untyped<typeof nothing>({})),

@@ -5,6 +5,7 @@
  * Everything on `OrchestrationContext` is replay-safe. What returns a {@link DurablePromise} is asked for at once, when
  * the method is called, and recorded; what returns a plain value is computed from recorded facts.
  */
+import type { DiagramOptions } from "./appearance.ts";
 import type { Budget } from "./budget.ts";
 import type { Duration } from "./duration.ts";
 import type { DurablePromise, Winner } from "./durable-promise.ts";
@@ -39,8 +40,12 @@ export interface ActivityDefinitionOptions<Input> extends ActivityOptions {
   readonly input?: Schema<Input>;
   /** What running it twice would mean. @default "idempotent" */
   readonly effect?: Effect;
+  /** What people call it: one line of at most 100 characters, shown in diagrams. @default its name */
+  readonly title?: string;
   /** For people and for models that may choose it as a tool. */
   readonly description?: string;
+  /** How it is drawn. @default by what it is */
+  readonly diagram?: DiagramOptions;
 }
 
 /** A side-effecting function with a name. */
@@ -59,8 +64,12 @@ export interface OrchestrationOptions<Input> {
   readonly version?: string;
   /** Checked where an instance is started, before anything is stored, and again when its code first runs. */
   readonly input?: Schema<Input>;
+  /** What people call it: one line of at most 100 characters, shown in diagrams. @default its name */
+  readonly title?: string;
   /** For people. */
   readonly description?: string;
+  /** How it is drawn. @default by what it is */
+  readonly diagram?: DiagramOptions;
   /**
    * What each instance with all below it may use of models. The caller may set other limits, member by member.
    * @default no limit

@@ -11,6 +11,7 @@ import type {
   OrchestrationContext,
   OrchestrationOptions,
 } from "./context.ts";
+import { assertAppearance } from "./appearance.ts";
 import { assertBudget } from "./budget.ts";
 import { durationMs } from "./duration.ts";
 import { ConfigurationError } from "./errors.ts";
@@ -45,6 +46,7 @@ export function activity<Input, Output>(
   assertName(name, "activity");
   const { effect } = options;
   assertOptions(options, activityOptions, `activity ${name}`);
+  assertAppearance(options, `activity ${name}`);
   assertChoice(effect, ["pure", "idempotent", "compensable", "irreversible"], `effect of activity ${name}`);
   if (effect === "irreversible" && (options.retry?.maxAttempts ?? 1) > 1) {
     throw new ConfigurationError(
@@ -80,6 +82,7 @@ export function orchestration<Input, Output>(
   const [options, run] = split(rest, `orchestration ${name}`);
   assertName(name, "orchestration");
   assertOptions(options, orchestrationOptions, `orchestration ${name}`);
+  assertAppearance(options, `orchestration ${name}`);
   const { version = "1", budget } = options;
   assertVersion(version, `orchestration ${name}`);
   if (budget !== undefined) assertBudget(budget, `the budget of orchestration ${name}`);
@@ -89,7 +92,9 @@ export function orchestration<Input, Output>(
 const activityOptions: NamesOf<ActivityDefinitionOptions<unknown>> = {
   input: true,
   effect: true,
+  title: true,
   description: true,
+  diagram: true,
   retry: true,
   timeout: true,
   totalTimeout: true,
@@ -100,7 +105,9 @@ const activityOptions: NamesOf<ActivityDefinitionOptions<unknown>> = {
 const orchestrationOptions: NamesOf<OrchestrationOptions<unknown>> = {
   version: true,
   input: true,
+  title: true,
   description: true,
+  diagram: true,
   budget: true,
 };
 

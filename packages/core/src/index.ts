@@ -21,6 +21,7 @@ export type {
   SubOrchestrationOptions,
   WaitOptions,
 } from "./context.ts";
+export type { DiagramColor, DiagramOptions } from "./appearance.ts";
 export type { DurablePromise, Winner } from "./durable-promise.ts";
 export type {
   CacheScope,

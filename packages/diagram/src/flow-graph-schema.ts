@@ -31,6 +31,9 @@ export const flowGraphSchema: Readonly<Record<string, unknown>> = {
       description: "Of the orchestration.",
       type: "string",
     },
+    title: { $ref: "#/$defs/title" },
+    icon: { $ref: "#/$defs/icon" },
+    color: { $ref: "#/$defs/color" },
     description: {
       description: "From the definition.",
       type: "string",
@@ -86,6 +89,12 @@ export const flowGraphSchema: Readonly<Record<string, unknown>> = {
       required: ["file", "line", "column"],
       additionalProperties: false,
     },
+    title: { description: "From the definition that is called, or of the orchestration itself.", type: "string" },
+    icon: { description: "From the definition: an emoji or a letter or two.", type: "string" },
+    color: {
+      description: "From the definition. Absent: by kind.",
+      enum: ["blue", "green", "yellow", "orange", "red", "purple", "grey"],
+    },
     concurrency: {
       description:
         "How calls run beside each other: as the method of Promise of that name; `first` is ctx.race; `begin` is a call that is not awaited where it is made.",
@@ -122,6 +131,9 @@ export const flowGraphSchema: Readonly<Record<string, unknown>> = {
             "dynamic",
           ],
         },
+        title: { $ref: "#/$defs/title" },
+        icon: { $ref: "#/$defs/icon" },
+        color: { $ref: "#/$defs/color" },
         label: {
           description: "For people: one line.",
           type: "string",

@@ -11,6 +11,8 @@
  *   G3  What the source does not say is absent or a `dynamic` node. Nothing is guessed.
  */
 
+import type { DiagramColor } from "@stet/core";
+
 /** Where something stands in the source. */
 export interface SourcePosition {
   /** Relative to the folder of the project, with forward slashes. */
@@ -19,6 +21,13 @@ export interface SourcePosition {
   readonly line: number;
   /** From 1. */
   readonly column: number;
+}
+
+/** How a definition wants to be shown. What it does not say is absent. */
+export interface Looks {
+  readonly title?: string;
+  readonly icon?: string;
+  readonly color?: DiagramColor;
 }
 
 /** What a node stands for. */
@@ -44,11 +53,11 @@ export type FlowNodeKind =
   /** A call whose target is known only when it runs. */
   | "dynamic";
 
-/** A place in a flow. */
-export interface FlowNode {
+/** A place in a flow, with the looks of the definition that is called there. */
+export interface FlowNode extends Looks {
   readonly id: string;
   readonly kind: FlowNodeKind;
-  /** For people: one line. */
+  /** For people: one line, with the title where there is one. */
   readonly label: string;
   /** What is called: the activity, the event, the orchestration, the model operation. Absent when the source does not say. */
   readonly name?: string;
@@ -151,8 +160,8 @@ export type Part =
       readonly id?: string;
     };
 
-/** What an orchestration may do. */
-export interface FlowGraph {
+/** What an orchestration may do, with the looks of its definition. */
+export interface FlowGraph extends Looks {
   /** Of the orchestration. */
   readonly name: string;
   readonly version: string;

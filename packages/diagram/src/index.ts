@@ -11,6 +11,7 @@ export type {
   FlowGroup,
   FlowNode,
   FlowNodeKind,
+  Looks,
   Part,
   SourcePosition,
 } from "./graph.ts";

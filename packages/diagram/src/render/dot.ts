@@ -1,6 +1,6 @@
 /** DOT, the language of Graphviz. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import { colourOf, ink, nestedLines, palette, wordsOf } from "./looks.ts";
+import { colorOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A graph in DOT, for Graphviz and whatever reads its language. The same graph always gives the same text, and a change of
@@ -13,6 +13,7 @@ import { colourOf, ink, nestedLines, palette, wordsOf } from "./looks.ts";
  * ```
  */
 export function toDot(graph: FlowGraph): string {
+  const heading = headingOf(graph);
   const lines = [
     `digraph ${quoted(graph.name)} {`,
     `  graph [bgcolor="white", fontname="Helvetica", fontsize=11, fontcolor="${ink}", labeljust=l, nodesep=0.35, ranksep=0.4]`,
@@ -26,6 +27,8 @@ export function toDot(graph: FlowGraph): string {
       close: "}",
     }),
     ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
+    // Last, or the groups would inherit it.
+    ...(heading === undefined ? [] : [`  label=${quoted(heading)}; labelloc=t; fontsize=14`]),
     "}",
   ];
   return `${lines.join("\n")}\n`;
@@ -54,8 +57,8 @@ const shapes: { readonly [Kind in FlowNodeKind]: string } = {
 };
 
 function nodeLine(node: FlowNode): string {
-  const { fill, line } = palette[colourOf(node)];
-  const label = wrapped(node.label, node.kind === "decision" ? 18 : 40);
+  const { fill, line } = palette[colorOf(node)];
+  const label = wrapped(labelOf(node), node.kind === "decision" ? 18 : 40);
   const shape = label === "" ? `shape=circle, width=0.2, height=0.2, style="filled"` : shapes[node.kind];
   return `${quoted(node.id)} [label=${quoted(label)}, ${shape}, fillcolor="${fill}", color="${line}"]`;
 }

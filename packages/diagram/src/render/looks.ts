@@ -1,8 +1,9 @@
 /** What all pictures have in common: the colours of nodes, what edges say, and what stands in which group. */
+import type { DiagramColor } from "@stet/core";
 import type { FlowEdge, FlowGraph, FlowGroup, FlowNode, FlowNodeKind } from "../graph.ts";
 
 /** Dark text can be read on all of them, on bright pages and on dark ones. */
-export const palette = {
+export const palette: { readonly [Color in DiagramColor]: { readonly fill: string; readonly line: string } } = {
   blue: { fill: "#e8f0fe", line: "#4a6fa5" },
   green: { fill: "#e6f4ea", line: "#2e7d4f" },
   yellow: { fill: "#fef7e0", line: "#b08900" },
@@ -10,15 +11,12 @@ export const palette = {
   red: { fill: "#fce8e6", line: "#c5221f" },
   purple: { fill: "#f3e8fd", line: "#7b4fa5" },
   grey: { fill: "#f1f3f4", line: "#5f6368" },
-} as const;
+};
 
 /** What is written on them. */
 export const ink = "#1f2328";
 
-/** A colour of the palette. */
-export type Colour = keyof typeof palette;
-
-const colours: { readonly [Kind in FlowNodeKind]: Colour } = {
+const colors: { readonly [Kind in FlowNodeKind]: DiagramColor } = {
   start: "grey",
   completed: "grey",
   failed: "red",
@@ -41,14 +39,24 @@ const colours: { readonly [Kind in FlowNodeKind]: Colour } = {
 };
 
 /** The colour of a node. */
-export function colourOf({ kind }: FlowNode): Colour {
-  return colours[kind];
+export function colorOf({ kind, color }: FlowNode): DiagramColor {
+  return color ?? colors[kind];
+}
+
+/** What is written in a node. */
+export function labelOf({ icon, label }: FlowNode): string {
+  return icon === undefined ? label : `${icon} ${label}`;
+}
+
+/** What stands above the whole, when its definition says so. */
+export function headingOf({ title, icon }: FlowGraph): string | undefined {
+  return title === undefined || icon === undefined ? title : `${icon} ${title}`;
 }
 
 /** The colours that are in use, in the order of the palette. */
-export function coloursIn({ nodes }: FlowGraph): Colour[] {
-  const used = new Set(nodes.map(colourOf));
-  return (Object.keys(palette) as Colour[]).filter((colour) => used.has(colour));
+export function colorsIn({ nodes }: FlowGraph): DiagramColor[] {
+  const used = new Set(nodes.map(colorOf));
+  return (Object.keys(palette) as DiagramColor[]).filter((color) => used.has(color));
 }
 
 /** What is written at an edge. */

@@ -1,5 +1,6 @@
 /** Mermaid sequence diagrams: who is asked, in which order, drawn from the outline. */
 import type { Arm, Block, FlowGraph, FlowNode, Part } from "../graph.ts";
+import { headingOf, labelOf } from "./looks.ts";
 
 /**
  * A Mermaid sequence diagram: the orchestration, the activities and orchestrations that it calls, the model and the world
@@ -15,15 +16,16 @@ import type { Arm, Block, FlowGraph, FlowNode, Part } from "../graph.ts";
 export function toMermaidSequence(graph: FlowGraph): string {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
   const participants = new Map<string, string>();
+  const heading = headingOf(graph);
+  const lines = ["sequenceDiagram", `  participant o as ${escaped(heading ?? graph.name)}`];
   for (const node of graph.nodes) {
-    const title = participantOf(node);
-    if (title !== undefined && !participants.has(title)) participants.set(title, `p${participants.size + 1}`);
+    const participant = participantOf(node);
+    if (participant === undefined || participants.has(participant)) continue;
+    const id = `p${participants.size + 1}`;
+    participants.set(participant, id);
+    const title = node.title === undefined ? participant : labelOf({ ...node, label: node.title });
+    lines.push(`  participant ${id} as ${escaped(title)}`);
   }
-  const lines = [
-    "sequenceDiagram",
-    `  participant o as ${escaped(graph.name)}`,
-    ...[...participants].map(([title, id]) => `  participant ${id} as ${escaped(title)}`),
-  ];
   new Sequence(nodes, participants, lines).block(graph.outline, "  ");
   return `${lines.join("\n")}\n`;
 }

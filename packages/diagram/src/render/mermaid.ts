@@ -1,6 +1,7 @@
 /** Mermaid flowcharts. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import { type Colour, colourOf, coloursIn, ink, nestedLines, palette, wordsOf } from "./looks.ts";
+import type { DiagramColor } from "@stet/core";
+import { colorOf, colorsIn, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A Mermaid flowchart. The same graph always gives the same text, and a change of the graph changes only its lines.
@@ -12,7 +13,10 @@ import { type Colour, colourOf, coloursIn, ink, nestedLines, palette, wordsOf } 
  * ```
  */
 export function toMermaid(graph: FlowGraph): string {
+  const heading = headingOf(graph);
   const lines = [
+    // YAML, of which JSON is a part.
+    ...(heading === undefined ? [] : ["---", `title: ${JSON.stringify(heading)}`, "---"]),
     "flowchart TD",
     ...nestedLines(graph, {
       node: nodeLine,
@@ -20,9 +24,9 @@ export function toMermaid(graph: FlowGraph): string {
       close: "end",
     }),
     ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
-    ...coloursIn(graph).map((colour) => {
-      const { fill, line } = palette[colour];
-      return `  classDef ${classOf(colour)} fill:${fill},stroke:${line},color:${ink}`;
+    ...colorsIn(graph).map((color) => {
+      const { fill, line } = palette[color];
+      return `  classDef ${classOf(color)} fill:${fill},stroke:${line},color:${ink}`;
     }),
   ];
   return `${lines.join("\n")}\n`;
@@ -52,15 +56,16 @@ const shapes: { readonly [Kind in FlowNodeKind]: readonly [open: string, close: 
 };
 
 function nodeLine(node: FlowNode): string {
-  const { id, kind, label } = node;
+  const { id, kind } = node;
+  const label = labelOf(node);
   const [open, close] = shapes[kind];
-  const colour = colourOf(node);
-  return `${id}${open}"${label === "" ? " " : escaped(label)}"${close}${colour === "grey" ? "" : `:::${classOf(colour)}`}`;
+  const color = colorOf(node);
+  return `${id}${open}"${label === "" ? " " : escaped(label)}"${close}${color === "grey" ? "" : `:::${classOf(color)}`}`;
 }
 
 /** What has no class of its own is grey. */
-function classOf(colour: Colour): string {
-  return colour === "grey" ? "default" : colour;
+function classOf(color: DiagramColor): string {
+  return color === "grey" ? "default" : color;
 }
 
 function edgeLine(edge: FlowEdge): string {

@@ -1,6 +1,6 @@
 /** PlantUML, as state diagrams: the one kind of PlantUML's that draws any graph as it is. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import { colourOf, ink, nestedLines, palette, wordsOf } from "./looks.ts";
+import { colorOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A PlantUML state diagram. The same graph always gives the same text, and a change of the graph changes only its lines.
@@ -12,8 +12,10 @@ import { colourOf, ink, nestedLines, palette, wordsOf } from "./looks.ts";
  * ```
  */
 export function toPlantUml(graph: FlowGraph): string {
+  const heading = headingOf(graph);
   const lines = [
     "@startuml",
+    ...(heading === undefined ? [] : [`title ${escaped(heading)}`]),
     "hide empty description",
     "skinparam shadowing false",
     `skinparam StateFontColor ${ink}`,
@@ -42,9 +44,10 @@ const stereotypes: { readonly [Kind in FlowNodeKind]?: string } = {
 };
 
 function nodeLine(node: FlowNode): string {
-  const { id, kind, label } = node;
+  const { id, kind } = node;
+  const label = labelOf(node);
   if ((kind === "fork" || kind === "join") && label === "") return `state ${id} <<${kind}>>`;
-  const { fill, line } = palette[colourOf(node)];
+  const { fill, line } = palette[colorOf(node)];
   const stereotype = stereotypes[kind];
   return `state "${escaped(label)}" as ${id}${stereotype === undefined ? "" : ` <<${stereotype}>>`} ${fill};line:${line.slice(1)}`;
 }

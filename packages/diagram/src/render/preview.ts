@@ -4,6 +4,7 @@
  */
 import stringWidth from "string-width";
 import type { Arm, Block, FlowGraph, FlowNodeKind, Part } from "../graph.ts";
+import { headingOf, labelOf } from "./looks.ts";
 
 /**
  * A picture of text, to be read in a terminal. Its frames are what the code has: decisions with a section for each way, loops,
@@ -17,7 +18,7 @@ import type { Arm, Block, FlowGraph, FlowNodeKind, Part } from "../graph.ts";
  */
 export function toPreview(graph: FlowGraph): string {
   const lines = new Preview(graph).block(graph.outline);
-  return `${framed([{ title: graph.name, lines }]).join("\n")}\n`;
+  return `${framed([{ title: headingOf(graph) ?? graph.name, lines }]).join("\n")}\n`;
 }
 
 /** A part of a frame, under its title. */
@@ -39,7 +40,7 @@ class Preview {
   readonly #groups: ReadonlyMap<string, string>;
 
   constructor({ nodes, groups }: FlowGraph) {
-    this.#texts = new Map(nodes.map(({ id, kind, label }) => [id, `${words[kind] ?? ""}${label}`]));
+    this.#texts = new Map(nodes.map((node) => [node.id, `${words[node.kind] ?? ""}${labelOf(node)}`]));
     this.#groups = new Map(groups.map(({ id, label }) => [id, label]));
   }
 

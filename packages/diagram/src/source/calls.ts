@@ -3,6 +3,7 @@ import ts from "typescript";
 import type { Block, FlowNodeKind, Part } from "../graph.ts";
 import { readChain, readGroup, readRace } from "./concurrency.ts";
 import type { NodeFacts } from "./draft.ts";
+import { definitionOf } from "./definition.ts";
 import { modelOperations } from "./durability.ts";
 import { callsDurable, type Frame, type Invocation, type Reader } from "./reader.ts";
 import { remember } from "./statements.ts";
@@ -103,20 +104,12 @@ function named(
   argument: ts.Expression | undefined,
   frame: Frame,
 ): NodeFacts {
-  const name = argument && nameOf(reader, { node: argument, scope: frame.scope });
-  if (name !== undefined) return { kind, label: `${prefix}${name}`, name };
-  return { kind, label: shortened(`dynamic call: ${prefix}${argument ? textOfNode(argument) : ""}`) };
-}
-
-/** The name of a definition, or a name. */
-function nameOf({ checker, meaning }: Reader, argument: Bound): string | undefined {
-  const text = textOf(checker, argument);
-  if (text !== undefined) return text;
-  const value = valueOf(checker, argument);
-  if (value === undefined || !ts.isCallExpression(value.node) || meaning.definition(value.node) === undefined)
-    return undefined;
-  const [name] = value.node.arguments;
-  return name && textOf(checker, { node: name, scope: value.scope });
+  const definition = argument && definitionOf(reader, { node: argument, scope: frame.scope });
+  if (definition === undefined) {
+    return { kind, label: shortened(`dynamic call: ${prefix}${argument ? textOfNode(argument) : ""}`) };
+  }
+  const { name, looks } = definition;
+  return { kind, label: `${prefix}${looks.title ?? name}`, name, ...looks };
 }
 
 function asked(

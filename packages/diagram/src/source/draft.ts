@@ -13,7 +13,7 @@ export type NodeFacts = Omit<FlowNode, "id" | "at">;
 type GroupFacts = Pick<FlowGroup, "kind" | "label">;
 
 /** Where the outline begins and what is known about the orchestration. */
-export type Heading = Pick<FlowGraph, "name" | "version" | "description" | "at">;
+export type Heading = Omit<FlowGraph, "nodes" | "edges" | "groups" | "outline">;
 
 /** The nodes and groups of one flow. */
 export class Draft {

@@ -3,12 +3,13 @@ import ts from "typescript";
 import type { FlowGraph } from "../graph.ts";
 import { invoke, readCall } from "./calls.ts";
 import { Draft } from "./draft.ts";
+import { looksOf, optionOf } from "./definition.ts";
 import type { Durability } from "./durability.ts";
 import { readExpression } from "./expressions.ts";
 import type { Meaning } from "./meaning.ts";
 import type { Frame, Reader } from "./reader.ts";
 import { readStatements } from "./statements.ts";
-import { functionOf, type FunctionNode, propertyOf, textOf, type Bound } from "./values.ts";
+import { functionOf, type FunctionNode, textOf, type Bound } from "./values.ts";
 
 /** What is read and with which means. */
 export interface Reading {
@@ -27,11 +28,7 @@ export function readOrchestration(reading: Reading, definition: ts.CallExpressio
   const last = rest.at(-1);
   const name = nameNode && textOf(checker, bound(nameNode));
   if (name === undefined || last === undefined) return undefined;
-  const option = (key: string): string | undefined => {
-    const [options] = rest.length > 1 ? rest : [];
-    const value = options && propertyOf(checker, bound(options), key);
-    return value && textOf(checker, value);
-  };
+  const option = (key: string) => optionOf(checker, { node: definition, scope: new Map() }, key);
   const run = functionOf(checker, bound(last));
   const draft = new Draft(reading.folder);
   const description = option("description");
@@ -39,6 +36,7 @@ export function readOrchestration(reading: Reading, definition: ts.CallExpressio
     {
       name,
       version: option("version") ?? "1",
+      ...looksOf(checker, { node: definition, scope: new Map() }),
       ...(description !== undefined && { description }),
       at: draft.positionOf(definition),
     },
