@@ -37,7 +37,7 @@ export async function start(
   world: WorldOptions = {},
 ): Promise<{ readonly env: TestEnvironment; readonly fixer: Agent; readonly llm: MockLlm }> {
   const fixer = agent({ name: "fixer", instructions: "You keep machines running.", tools: [], ...options });
-  const llm = mock(answers);
+  const llm = answers.length === 0 ? mock() : mock(answers);
   const env = await environment(t, { llm, prices: () => 0.25, ...definitionsOf(fixer), ...world });
   return { env, fixer, llm };
 }

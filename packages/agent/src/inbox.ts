@@ -2,7 +2,8 @@
  * The inbox of an agent: one external event name for all that people tell it, so that what was said first is heard first.
  * It is read where it can change something: before a question, before an action, and while the agent waits for people.
  */
-import { isStetError, type Payload } from "@stet/core";
+import { InputError, isStetError, type Payload } from "@stet/core";
+import { check } from "@stet/core/internal";
 import { z } from "zod";
 import { type AgentWait, inboxName } from "./agent-wait.ts";
 import { type Run, stand, tell } from "./run.ts";
@@ -44,6 +45,15 @@ const anyNote: z.ZodType<InboxNote> = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("goal"), goal: words, by: who }),
   z.object({ kind: z.enum(["pause", "resume"]), by: who }),
 ]);
+
+/** @throws InputError when agents would not understand it. */
+export function checkedNote(note: InboxNote): InboxNote {
+  const checked = check(anyNote, note, "what people tell an agent");
+  if ("value" in checked) return checked.value;
+  throw new InputError(
+    `Expected what ${note.by ?? "somebody"} tells an agent to be understood, got: ${checked.problem}`,
+  );
+}
 
 /** Lets what has come take effect, and does not go on before the agent may. */
 export async function checkpoint(run: Run): Promise<void> {

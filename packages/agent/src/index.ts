@@ -15,3 +15,16 @@ export { askHuman, note, wait } from "./built-ins.ts";
 
 // Watching
 export type { AgentEvent, AgentStatus } from "./run.ts";
+
+// People
+export {
+  type Agents,
+  agents,
+  type AgentWaitOptions,
+  type Approval,
+  ApprovalError,
+  type Approvals,
+  type DecisionOptions,
+  type Question,
+} from "./agents.ts";
+export type { PendingApproval } from "./agent-wait.ts";
