@@ -1,7 +1,7 @@
 /** Approvals: actions that wait for people, and every way in which people may decide about them. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { agents, tool, type AgentEvent, type AgentOptions, type Guardrails } from "@stet/agent";
+import { agents, tool, type AgentEvent, type AgentOptions, type Approvals, type Guardrails } from "@stet/agent";
 import { activity, type Payload } from "@stet/core";
 import { callTool, says, type MockAnswer } from "@stet/mock";
 import { z } from "zod";
@@ -141,7 +141,7 @@ test("a quorum needs so many people, each once; one who rejects is enough", asyn
 
 test("who edits the arguments begins the quorum anew, and the edit stays", async (t) => {
   const { env, log, people, approval } = await asked(t, { ...list, quorum: 2 });
-  const { approve } = people.approvals;
+  const approve: Approvals["approve"] = (...args) => people.approvals.approve(...args);
 
   await approve("fix", approval.actionId, { by: "Grace" });
   await approve("fix", approval.actionId, { by: "Ada", arguments: { vm: "b" } });

@@ -18,7 +18,7 @@ export interface Approval extends PendingApproval {
 }
 
 /** A question that an agent waits to have answered: {@link Agents.send} answers it. */
-export interface Question {
+export interface AgentQuestion {
   readonly instanceId: string;
   readonly rootId: string;
   readonly agent: string;
@@ -83,7 +83,9 @@ export interface Approvals {
 export interface Agents {
   readonly approvals: Approvals;
   /** Questions that agents have asked with `askHuman` and that nobody has answered. */
-  questions(options?: AgentWaitOptions): Promise<{ readonly questions: readonly Question[]; readonly cursor?: string }>;
+  questions(
+    options?: AgentWaitOptions,
+  ): Promise<{ readonly questions: readonly AgentQuestion[]; readonly cursor?: string }>;
   /** Writes to an agent: the answer to its question, or something for its next iteration. It ends a `wait`. */
   send(instanceId: string, text: string, options?: { readonly by?: string }): Promise<void>;
   /** Gives it another goal. What waits for approval is withdrawn, and what has not run of the plan is not run. */

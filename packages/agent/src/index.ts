@@ -25,6 +25,6 @@ export {
   ApprovalError,
   type Approvals,
   type DecisionOptions,
-  type Question,
+  type AgentQuestion,
 } from "./agents.ts";
 export type { PendingApproval } from "./agent-wait.ts";
