@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** The process: its streams, and Ctrl-C. The first one asks what runs to come to its end, the second one ends it. */
+/**
+ * The process: its streams, and Ctrl-C. The first one asks what runs to come to its end, the second one ends it. So does
+ * the end of the process that started this one, where there is a channel to it.
+ */
 import { exitCodes } from "./exit-codes.ts";
 import { run } from "./run.ts";
 
@@ -10,6 +13,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     interruption.abort();
   });
 }
+process.once("disconnect", () => interruption.abort());
+process.channel?.unref();
 
 const { stdout, stderr, stdin, env } = process;
 process.exitCode = await run(process.argv.slice(2), {

@@ -6,11 +6,31 @@
  * thrown as an error of the family. Import what is heavy inside the action: every start of `stet` loads all these files.
  */
 import type { CommandFile } from "./command.ts";
+import { cancel } from "./commands/cancel.ts";
+import { dev } from "./commands/dev.ts";
+import { deleteInstance } from "./commands/delete.ts";
+import { exportInstance } from "./commands/export.ts";
+import { fork } from "./commands/fork.ts";
+import { history } from "./commands/history.ts";
+import { importInstance } from "./commands/import.ts";
 import { list } from "./commands/list.ts";
+import { outputs } from "./commands/outputs.ts";
+import { prune } from "./commands/prune.ts";
+import { raise } from "./commands/raise.ts";
+import { resume } from "./commands/resume.ts";
+import { retry } from "./commands/retry.ts";
 import { show } from "./commands/show.ts";
 import { start } from "./commands/start.ts";
+import { stats } from "./commands/stats.ts";
+import { terminate } from "./commands/terminate.ts";
+import { topUp } from "./commands/top-up.ts";
+import { watch } from "./commands/watch.ts";
+import { worker } from "./commands/worker.ts";
 
 /** A heading of `stet --help`, and the commands under it. */
 export const commands: readonly (readonly [heading: string, files: readonly CommandFile[]])[] = [
-  ["Instances", [start, list, show]],
+  ["Run", [dev, worker]],
+  ["Look", [list, show, watch, history, outputs, stats]],
+  ["Act", [start, raise, cancel, terminate, resume, retry, topUp, fork]],
+  ["Keep and remove", [exportInstance, importInstance, deleteInstance, prune]],
 ];

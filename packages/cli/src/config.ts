@@ -42,11 +42,20 @@ export async function findConfig(named: string | undefined, cwd: string): Promis
   if (file === undefined) {
     throw new ConfigurationError(`Expected ${named} to be a configuration file, got no such file in ${cwd}`);
   }
-  const { default: config } = (await importModule(file)) as { default?: unknown };
+  const { default: config } = (await load(file)) as { default?: unknown };
   if (typeof config !== "object" || config === null) {
     throw new ConfigurationError(
       `Expected ${file} to export a configuration by default, such as export default defineConfig({ ... }), got ${typeof config}`,
     );
   }
   return { config, file };
+}
+
+async function load(file: string): Promise<unknown> {
+  try {
+    return await importModule(file);
+  } catch (error) {
+    const { message, stack = message } = error instanceof Error ? error : new Error(String(error));
+    throw new ConfigurationError(`Expected ${file} to load, got ${stack}`, { cause: error });
+  }
 }

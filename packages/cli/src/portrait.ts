@@ -1,5 +1,13 @@
 /** An instance in one picture: where it stands, what happened, what it costs, what it waits for, and how to help it. */
-import type { BudgetReport, Client, ExecutionRecord, InstanceStatusReport, UsageSummary, WaitingFor } from "@stet/core";
+import type {
+  BudgetReport,
+  Client,
+  ExecutionRecord,
+  InstanceState,
+  InstanceStatusReport,
+  UsageSummary,
+  WaitingFor,
+} from "@stet/core";
 import type { Colors, Look } from "./output.ts";
 import { table } from "./table.ts";
 import { type TimelineEntry, timelineOf } from "./timeline.ts";
@@ -89,6 +97,13 @@ function happenings({ timeline, instance }: Portrait, look: Look): string {
   return table(["AT", "WHAT", "CAME OUT", "COST", "DETAILS"], rows, look);
 }
 
+/** One entry of a timeline on one line, for those who watch it grow. */
+export function entryInWords(entry: TimelineEntry, colors: Colors): string {
+  return [whatOf(entry, colors), cameOutAs(entry, colors), costOf(entry, colors), detailsOf(entry, colors)]
+    .filter((part) => part !== "")
+    .join("  ");
+}
+
 function whatOf({ kind, name, label }: TimelineEntry, colors: Colors): string {
   return [colors.dim(kind), name, label === undefined ? "" : `(${label})`].filter(Boolean).join(" ");
 }
@@ -174,10 +189,7 @@ function hintsOf(wait: WaitingFor, instanceId: string): string[] {
 function trouble({ instance, budget }: Portrait, colors: Colors): string {
   const { error, status, instanceId } = instance;
   if (error === undefined) return "";
-  const fixes =
-    status === "blocked"
-      ? fixesOf(error.code, instanceId, budget)
-      : [`stet start again, or stet fork ${instanceId} --at EVENT to go on from before the failure`];
+  const fixes = status === "blocked" ? fixesOf(error.code, instanceId, budget) : endedFixes(status, instanceId);
   return [
     colors.red(colors.bold(status === "blocked" ? "blocked" : "error")),
     `  ${error.message}`,
@@ -193,6 +205,11 @@ function causesOf(error: Error): string[] {
   return [...(error.message.includes(message) ? [] : [message]), ...causesOf(error.cause)];
 }
 
+function endedFixes(status: InstanceState["status"], instanceId: string): string[] {
+  if (status !== "failed") return [];
+  return [`stet retry ${instanceId} begins again; stet fork ${instanceId} --at EVENT goes on from before the failure`];
+}
+
 /** What lets a blocked instance go on, by why it is blocked. */
 function fixesOf(code: string, instanceId: string, budget: BudgetReport | undefined): string[] {
   const again = `then a worker with the new code tries it by itself, or: stet resume ${instanceId}`;
@@ -204,8 +221,8 @@ function fixesOf(code: string, instanceId: string, budget: BudgetReport | undefi
     case "budget_exceeded":
       return [
         budget === undefined
-          ? "add to the budget that the error names: client.topUp()"
-          : `add to its budget: client.topUp(${JSON.stringify(instanceId)}, { ... })`,
+          ? "add to the budget of the instance that the error names: stet top-up ID --usd 5"
+          : `add to its budget: stet top-up ${instanceId} --usd 5`,
       ];
     default:
       return [`mend what the error names; ${again}`];
@@ -222,7 +239,8 @@ function usageInWords(usage: UsageSummary): string {
   ].join(", ");
 }
 
-function budgetInWords({ limits, spent }: BudgetReport): string {
+/** What is spent of what may be. */
+export function budgetInWords({ limits, spent }: BudgetReport): string {
   const { tokens, usd, calls, timeMs } = limits;
   return [
     usd === undefined ? "" : `${usdInWords(spent.usd)} of ${usdInWords(usd)}`,

@@ -1,5 +1,5 @@
 /** One command at work: its options, its output, and the store it works on, opened when it is needed and closed after. */
-import { Client } from "@stet/core";
+import { Client, type StorageProvider } from "@stet/core";
 import { findConfig, type FoundConfig } from "./config.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
@@ -23,6 +23,7 @@ export class Session {
   #options: GlobalOptions = {};
   #out: Output;
   #config: Promise<FoundConfig> | undefined;
+  #storage: Promise<ChosenStorage> | undefined;
 
   constructor(io: Io) {
     this.io = io;
@@ -39,26 +40,36 @@ export class Session {
     return this.#out;
   }
 
+  /** The options that every command has, for another process that works on the same. */
+  get globalArguments(): string[] {
+    const { storage, config } = this.#options;
+    return [
+      ...(storage === undefined ? [] : ["--storage", storage]),
+      ...(config === undefined ? [] : ["--config", config]),
+    ];
+  }
+
   /** The project's configuration, read once. Empty when it has none. */
   config(): Promise<FoundConfig> {
     return (this.#config ??= findConfig(this.#options.config ?? this.io.env["STET_CONFIG"], this.io.cwd));
   }
 
-  /** The store by flag, environment or configuration. `create` makes the file of one that is not there. */
-  async storage({ create }: { readonly create: boolean }): Promise<ChosenStorage> {
-    const { config } = await this.config();
-    return chooseStorage({
-      flag: this.#options.storage,
-      env: this.io.env["STET_STORAGE"],
-      config: config.storage,
-      cwd: this.io.cwd,
-      create,
-    });
+  /** The store by flag, environment or configuration, chosen once. `create` makes the file of one that is not there. */
+  storage({ create }: { readonly create: boolean }): Promise<ChosenStorage> {
+    return (this.#storage ??= this.config().then(({ config }) =>
+      chooseStorage({
+        flag: this.#options.storage,
+        env: this.io.env["STET_STORAGE"],
+        config: config.storage,
+        cwd: this.io.cwd,
+        create,
+      }),
+    ));
   }
 
   /** Works with a client of the store, and closes it whatever happens. */
   async withClient<Result>(
-    work: (client: Client) => Promise<Result>,
+    work: (client: Client, storage: StorageProvider) => Promise<Result>,
     { create }: { readonly create: boolean } = { create: false },
   ): Promise<Result> {
     const { config } = await this.config();
@@ -70,7 +81,7 @@ export class Session {
       ...(payloadLimit !== undefined && { payloadLimit }),
     });
     try {
-      return await work(client);
+      return await work(client, storage);
     } finally {
       await client.close();
     }

@@ -13,12 +13,34 @@ export function count(text: string): number {
   throw new InvalidArgumentError("Expected a whole number from 1.");
 }
 
+/** A whole number from 0. */
+export function offset(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Expected a whole number from 0.");
+}
+
+/** An amount of something that can be divided. */
+export function amount(text: string): number {
+  const number = Number(text);
+  if (text.trim() !== "" && number >= 0) return number;
+  throw new InvalidArgumentError("Expected a number from 0.");
+}
+
+/** A duration such as `90s` or `7d`. */
+export function milliseconds(text: string): number {
+  try {
+    return durationMs(text as Duration, "it");
+  } catch {
+    throw new InvalidArgumentError('Expected a duration such as "500ms", "30s", "5m", "2h" or "7d".');
+  }
+}
+
 /** An instant: a date, or how long ago. */
 export function instant(text: string): Date {
   const date = new Date(text);
   if (!Number.isNaN(date.getTime())) return date;
   try {
-    return new Date(Date.now() - durationMs(text as Duration, "it"));
+    return new Date(Date.now() - milliseconds(text));
   } catch {
     throw new InvalidArgumentError('Expected a date such as 2026-11-21T10:00Z, or how long ago, such as "2h".');
   }
@@ -51,7 +73,7 @@ export async function payload(text: string | undefined, what: string, io: Io): P
 }
 
 /** The text of a file, or of standard input when it is called `-`. @throws ConfigurationError when it cannot be read. */
-async function textOf(file: string, io: Io): Promise<string> {
+export async function textOf(file: string, io: Io): Promise<string> {
   if (file === "-") {
     const chunks: Uint8Array[] = [];
     for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk));
