@@ -14,6 +14,7 @@ export { toolSet, type ToolSet } from "./tool-set.ts";
 export { askHuman, note, wait } from "./built-ins.ts";
 
 // Watching
+export { agentEvents, narrate } from "./narration.ts";
 export type { AgentEvent, AgentStatus } from "./run.ts";
 
 // People

@@ -96,7 +96,7 @@ function endingOf(error: unknown): Ending {
 
 function conclude(run: Run, { outcome, message: summary }: Ending): AgentResult {
   const { ctx, memory } = run;
-  tell(run, { kind: "ended", outcome, summary });
   const usage = spent(ctx, memory);
+  tell(run, { kind: "ended", outcome, summary, costUsd: usage.usd });
   return { outcome, summary, iterations: memory.iteration, usage, costUsd: usage.usd, actions: memory.actions };
 }

@@ -36,7 +36,7 @@ export type AgentEvent =
   /** Something that came from outside and changed nothing. */
   | { readonly kind: "ignored"; readonly why: string }
   | { readonly kind: "summarised"; readonly iterations: number }
-  | { readonly kind: "ended"; readonly outcome: AgentOutcome; readonly summary: string };
+  | { readonly kind: "ended"; readonly outcome: AgentOutcome; readonly summary: string; readonly costUsd: number };
 
 /** What an agent says about itself: see `handle.status()`. */
 export type AgentStatus = {
