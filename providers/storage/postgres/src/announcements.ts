@@ -35,6 +35,9 @@ const longestPauseMs = 5_000;
 /** PostgreSQL carries fewer than 8,000 bytes. Longer lists go unnamed: anything may have changed. */
 const longestPayload = 7_500;
 
+/** Nobody waits for the disk: an announcement that a crash of the server takes along would have been in vain anyway. */
+const notify = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+
 const anything: StorageChange = { turns: true, work: true };
 
 /** See the head of the file. Begins and ends with the opening of its store. */
@@ -90,7 +93,7 @@ export class Announcements {
       let payload = toJson({ by: this.#sender, ...change });
       if (Buffer.byteLength(payload) > longestPayload) payload = toJson({ by: this.#sender, turns: true, work: true });
       try {
-        await this.#db.query("SELECT pg_notify($1, $2)", [this.#channel, payload]);
+        await this.#db.query(notify, [this.#channel, payload]);
       } catch {
         // Others look by themselves after a while.
       }

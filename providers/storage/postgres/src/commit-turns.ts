@@ -14,6 +14,7 @@ import type {
 import { HeldBudgets, openBudgets, reconsider } from "./budgets.ts";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
+import { columnsOf, parameter, parametersOf, rowsFrom, type Columns } from "./columns.ts";
 import type { Database } from "./database.ts";
 import { addresseesOf, startRows } from "./messages.ts";
 import { called, type Routine } from "./routines.ts";
@@ -52,10 +53,46 @@ export const holdForTurns: Routine = {
   END`,
 };
 
+/** What a turn makes of the row of its instance. */
+const turnColumns = {
+  key: "bigint",
+  execution: "integer",
+  expectedEventId: "integer",
+  lastEventId: "integer",
+  nextExecution: "integer",
+  unsettled: "boolean",
+  keep: "boolean",
+  at: "bigint",
+  visible: "boolean",
+  status: "smallint",
+  begins: "boolean",
+  ended: "boolean",
+  version: "text",
+  customStatus: "text",
+  output: "text",
+  error: "text",
+  blocked: "text",
+  build: "text",
+} satisfies Columns;
+
+/** A row of them. */
+type Move = { readonly [Member in keyof typeof turnColumns]: unknown };
+
+const running = statuses.indexOf("running");
+
+const chunkColumns = {
+  instance: "bigint",
+  execution: "integer",
+  firstEventId: "integer",
+  lastEventId: "integer",
+  body: "text",
+} satisfies Columns;
+
 /** Answers the keys of what was committed, each with its id where clients may see a difference. */
 export const commitTurns: Routine = {
   name: "commit_turns",
-  signature: `(p_worker bigint, p_turns json, p_history json, p_closing bigint[], p_ended bigint[], p_ids text[],
+  signature: `(p_worker bigint, ${parametersOf("turn", turnColumns)}, ${parametersOf("chunk", chunkColumns)},
+    p_closing bigint[], p_ended bigint[], p_ids text[],
     p_starts json, p_waves integer, p_messages json, ${partNames.map((part) => `p_${part} json`).join(", ")})
     RETURNS TABLE (key bigint, id text)`,
   body: `DECLARE
@@ -96,24 +133,20 @@ export const commitTurns: Routine = {
         ended_at = CASE WHEN t.ended THEN t.at ELSE i.ended_at END,
         output = CASE WHEN t.ended THEN t.output ELSE i.output END,
         error = CASE WHEN t.ended THEN t.error ELSE i.error END
-      FROM json_to_recordset(p_turns) AS t (key bigint, execution integer, "expectedEventId" integer,
-        "lastEventId" integer, "nextExecution" integer, unsettled boolean, keep boolean, at bigint, status smallint,
-        begins boolean, ended boolean, version text, "customStatus" text, output text, error text, blocked text,
-        build text, visible boolean)
+      FROM ${rowsFrom("turn", turnColumns, "t")}
       WHERE i.key =@ t.key AND i.owner IS NOT DISTINCT FROM p_worker AND i.last_event_id = t."expectedEventId"
         AND i.execution = t.execution
       RETURNING i.key, CASE WHEN t.visible THEN i.id END AS id
     )
     SELECT array_agg(m.key), array_agg(m.id) INTO v_keys, v_ids FROM moved m;
     IF v_keys IS NULL THEN RETURN; END IF;
-    IF cardinality(v_keys) < json_array_length(p_turns) THEN
-      v_stale := ARRAY(SELECT t.key FROM json_to_recordset(p_turns) AS t (key bigint) EXCEPT SELECT unnest(v_keys));
+    IF cardinality(v_keys) < cardinality(${parameter("turn", "key")}) THEN
+      v_stale := ARRAY(SELECT unnest(${parameter("turn", "key")}) EXCEPT SELECT unnest(v_keys));
     END IF;
 
     INSERT INTO history (instance, execution, first_event_id, last_event_id, body)
     SELECT h.instance, h.execution, h."firstEventId", h."lastEventId", h.body
-    FROM json_to_recordset(p_history) AS h (
-      instance bigint, execution integer, "firstEventId" integer, "lastEventId" integer, body text)
+    FROM ${rowsFrom("chunk", chunkColumns, "h")}
     WHERE NOT h.instance = ANY (v_stale);
     IF v_stale <> '{}' THEN
       p_ended := ARRAY(SELECT unnest(p_ended) EXCEPT SELECT unnest(v_stale));
@@ -236,7 +269,7 @@ function noteChange(turn: TurnCommit, id: string | null, change: ChangeSet): voi
 
 /** A batch as {@link commitTurns} takes it. */
 function valuesOf(worker: WorkerKey, commits: readonly TurnCommit[], clocks: Clocks) {
-  const turns: object[] = [];
+  const turns: Move[] = [];
   const history: object[] = [];
   const parts: Parts = {};
   const closing: number[] = [];
@@ -257,15 +290,15 @@ function valuesOf(worker: WorkerKey, commits: readonly TurnCommit[], clocks: Clo
       if (isClosing(turn)) closing.push(instance as number);
       if (turn.ended !== undefined) ended.push(instance as number);
     }
-    turns.push({ ...moveOf(turn), visible });
+    turns.push(moveOf(turn, visible));
   }
   turns.sort(byKey);
   const ids = addresseesOf(messages, starts);
   const [startsInWaves, waves] = startRows(starts);
   return [
     worker,
-    toJson(turns),
-    toJson(history),
+    ...columnsOf(turnColumns, turns),
+    ...columnsOf(chunkColumns, history),
     closing.length === 0 ? null : closing,
     ended.length === 0 ? null : ended,
     ids.length === 0 ? null : ids,
@@ -280,8 +313,8 @@ function rowsOrNull(rows: readonly object[]): string | null {
   return rows.length === 0 ? null : toJson(rows);
 }
 
-function byKey(a: object, b: object): number {
-  return (a as { key: number }).key - (b as { key: number }).key;
+function byKey(a: Move, b: Move): number {
+  return (a.key as number) - (b.key as number);
 }
 
 /** Whether nothing may be sent or saved for the instance while this is written: its inbox or its requests go. */
@@ -304,36 +337,34 @@ function isPlain(turn: TurnCommit): boolean {
   );
 }
 
-/** The row of the instance after a turn. What is absent stays as it was. */
-function moveOf(turn: TurnCommit): object {
-  const { key, execution, expectedEventId, history, ended, blocked, suspended, version, customStatus, at } = turn;
-  const position = { key, execution, expectedEventId, at };
-  if (blocked !== undefined) {
-    const build = blockedBuild(blocked.buildId);
-    return { ...position, unsettled: turn.unsettled, keep: false, blocked: blocked.error, build };
-  }
-  if (suspended !== undefined) {
-    return { ...position, unsettled: turn.unsettled, keep: false, blocked: suspended.error, build: anyBuild };
-  }
-  const last = history[history.length - 1];
+/** The row of the instance after a turn. What is absent stays as it was. One shape for all: they are made by the thousand. */
+function moveOf(turn: TurnCommit, visible: boolean): Move {
+  const { key, execution, expectedEventId, ended, at } = turn;
+  const stop = turn.blocked ?? turn.suspended;
+  const last = stop === undefined ? turn.history[turn.history.length - 1] : undefined;
   const isFirst = last !== undefined && expectedEventId === 0;
+  const isNext = last !== undefined && last.execution !== execution;
+  const isOver = stop === undefined && ended !== undefined;
   return {
-    ...position,
-    unsettled: turn.unsettled && ended === undefined,
-    keep: turn.keep && ended === undefined,
-    ...(last !== undefined && { lastEventId: last.lastEventId }),
-    ...(last !== undefined && last.execution !== execution && { nextExecution: last.execution }),
+    key,
+    execution,
+    expectedEventId,
+    lastEventId: last?.lastEventId,
+    nextExecution: isNext ? last.execution : undefined,
+    unsettled: turn.unsettled && !isOver,
+    keep: turn.keep && !isOver && stop === undefined,
+    at,
+    visible,
     // Nothing has happened before its first history: what was pending is running now.
-    ...((isFirst || (last?.execution ?? execution) !== execution) && { begins: true }),
-    ...(isFirst && { status: statuses.indexOf("running") }),
-    ...(version !== undefined && { version }),
-    ...(customStatus !== undefined && { customStatus }),
-    ...(ended !== undefined && {
-      ended: true,
-      status: statuses.indexOf(ended.status),
-      output: ended.output,
-      error: ended.error,
-    }),
+    status: isOver ? statuses.indexOf(ended.status) : isFirst ? running : undefined,
+    begins: isFirst || isNext ? true : undefined,
+    ended: isOver ? true : undefined,
+    version: stop === undefined ? turn.version : undefined,
+    customStatus: stop === undefined ? turn.customStatus : undefined,
+    output: isOver ? ended.output : undefined,
+    error: isOver ? ended.error : undefined,
+    blocked: stop?.error,
+    build: turn.blocked !== undefined ? blockedBuild(turn.blocked.buildId) : stop === undefined ? undefined : anyBuild,
   };
 }
 
