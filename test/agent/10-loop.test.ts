@@ -34,9 +34,10 @@ test("an agent calls tools until the model finishes, one execution an iteration"
   assert.equal(executions.length, 3);
   for (const { execution } of executions)
     assert.ok((await run.history(execution)).length < 16, `execution ${execution}`);
-  const [system, goal, said, answered, now] = llm.calls[1]?.request.messages ?? [];
+  const [system, goal, first, said, answered, now] = llm.calls[1]?.request.messages ?? [];
   assert.match(system?.content ?? "", /You keep machines running/);
   assert.match(goal?.content ?? "", /Fix the high CPU on web-1/);
+  assert.match(first?.content ?? "", /iteration 1 of at most 25/);
   assert.equal(said?.toolCalls?.[0]?.name, "get_metrics");
   assert.equal(answered?.toolCallId, said?.toolCalls?.[0]?.id);
   assert.match(answered?.content ?? "", /^It answered:\n<(text-[\w-]+)>\n\{"cpu":98\}\n<\/\1>$/);

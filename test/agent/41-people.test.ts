@@ -68,7 +68,8 @@ test("another goal withdraws what waits for approval and skips the rest of the p
   await people.changeGoal("g", "Leave a alone", { by: "Ada" });
   await env.settle();
   assert.deepEqual((await people.approvals.list()).approvals, []);
-  const [, goal, , , last] = llm.calls[1]?.request.messages ?? [];
+  const messages = llm.calls[1]?.request.messages ?? [];
+  const [goal, last] = [messages[1], messages.at(-1)];
   assert.equal(goal?.content, "The goal:\nLeave a alone");
   assert.match(last?.content ?? "", /Ada has changed the goal\. It is now: Leave a alone/);
 
@@ -126,7 +127,7 @@ test("notes are shown every time as material, and there is room for only so many
 
   assert.deepEqual(actions, { note: { completed: 4, failed: 1 } });
   assert.match(
-    llm.calls.at(-1)?.request.messages.at(-1)?.content ?? "",
+    llm.calls.at(-1)?.request.messages[2]?.content ?? "",
     /^Your notes:\n<text-.*>\n- The door code is 17\./,
   );
   assert.match(llm.calls.at(-1)?.prompt ?? "", /there is room for 8000 characters of notes, and this would make 8020/);

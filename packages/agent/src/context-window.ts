@@ -15,29 +15,39 @@ const summaryWords = 250;
 
 const bytesPerToken = 4;
 
-/** The question that comes next, as short as it has to be. */
-export async function question(run: Run): Promise<LlmMessage[]> {
+/**
+ * The question that comes next, as short as it has to be.
+ *
+ * @param now - What the model is told last.
+ */
+export async function question(run: Run, now: string): Promise<LlmMessage[]> {
   const { memory, spec } = run;
-  const old = (): Iteration[] =>
-    memory.iterations.slice(0, Math.max(0, memory.iterations.length - spec.memory.keepLast));
-  if (isTooLong(run)) for (const iteration of old()) shorten(iteration);
-  if (isTooLong(run) && old().length > 0) await summarise(run, old());
-  // The last ones alone are too long: a question that is refused by the model would help nobody.
-  for (const iteration of memory.iterations) if (isTooLong(run)) shorten(iteration);
-  return messagesOf(run);
+  const fits = (messages: readonly LlmMessage[]): boolean => bytesOf(messages) <= spec.memory.maxTokens * bytesPerToken;
+  const messages = (): LlmMessage[] => conversation(memory, spec.planning, spec.system, now);
+  const old = memory.iterations.slice(0, -spec.memory.keepLast);
+  let whole = messages();
+  if (!fits(whole) && old.length > 0) {
+    for (const iteration of old) shorten(iteration);
+    whole = messages();
+  }
+  if (!fits(whole) && old.length > 0) {
+    await summarise(run, old);
+    whole = messages();
+  }
+  // The last ones alone are too long: a question that the model cannot take would help nobody.
+  for (let i = 0; i < memory.iterations.length && !fits(whole); i++) {
+    shorten(memory.iterations[i] as Iteration);
+    whole = messages();
+  }
+  return whole;
 }
 
-function messagesOf({ memory, spec }: Run): LlmMessage[] {
-  return conversation(memory, spec.planning, spec.system, spec.bounds.maxIterations);
-}
-
-function isTooLong(run: Run): boolean {
-  const bytes = messagesOf(run).reduce((sum, { content, toolCalls }) => {
+function bytesOf(messages: readonly LlmMessage[]): number {
+  return messages.reduce((sum, { content, toolCalls }) => {
     return (
       sum + Buffer.byteLength(content) + (toolCalls === undefined ? 0 : Buffer.byteLength(JSON.stringify(toolCalls)))
     );
   }, 0);
-  return bytes > run.spec.memory.maxTokens * bytesPerToken;
 }
 
 function shorten({ actions, execution }: Iteration): void {

@@ -10,6 +10,7 @@ import { checkpoint } from "./inbox.ts";
 import { type Iteration, recall, remember, spent, tally } from "./memory.ts";
 import { type AgentResult, Ending } from "./outcome.ts";
 import { askForPlan } from "./planner.ts";
+import { present } from "./prompts.ts";
 import { noticeRepetition } from "./progress.ts";
 import { type Run, run as begin, stand, tell } from "./run.ts";
 
@@ -35,13 +36,13 @@ async function iterate(run: Run): Promise<void> {
   const { ctx, spec, memory } = run;
   await checkpoint(run);
   stand(run, "planning");
-  const answer = await askForPlan(ctx, await question(run), spec, run.within);
+  const heard = present(memory, spec.bounds.maxIterations);
+  const answer = await askForPlan(ctx, await question(run, heard), spec, run.within);
   if ("plan" in answer && answer.plan.finish !== undefined && answer.plan.actions.length === 0) {
     const { reason, summary } = answer.plan.finish;
     memory.iteration++;
     throw new Ending(reason, summary);
   }
-  const heard = memory.news;
   memory.news = [];
   const acted = "plan" in answer ? await act(run, answer.plan) : { actions: [], mistake: answer.mistake };
   const { thought, parallel } = "plan" in answer ? answer.plan : { thought: "", parallel: false };

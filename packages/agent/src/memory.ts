@@ -44,8 +44,8 @@ export type Iteration = {
   readonly number: number;
   /** The execution whose history has all of it. */
   readonly execution: number;
-  /** What the model was told before it was asked, besides its earlier rounds. */
-  readonly heard: readonly string[];
+  /** What the model was told last before it was asked: what was new. */
+  readonly heard: string;
   readonly thought: string;
   readonly parallel: boolean;
   readonly actions: readonly RememberedAction[];
@@ -87,29 +87,36 @@ export type AgentMemory = {
 
 const key = "agent";
 
+/**
+ * How it is kept. Each iteration is a text of its own: a long text is stored once, however often it is handed on, and so an
+ * iteration that stays as it is costs a reference in the executions that follow.
+ */
+type KeptMemory = Omit<AgentMemory, "iterations"> & { readonly iterations: readonly string[] };
+
 /** What the agent knows from its executions before, or the beginning of a new one. */
 export function recall(ctx: OrchestrationContext, goal: string): AgentMemory {
-  return (
-    ctx.state.get<AgentMemory>(key) ?? {
-      goal,
-      startedAt: ctx.now(),
-      iteration: 0,
-      iterations: [],
-      notes: [],
-      news: [],
-      usage: noUsage,
-      actions: {},
-      mistakes: 0,
-      repeats: 0,
-      seen: [],
-      uncertain: [],
-    }
-  );
+  const kept = ctx.state.get<KeptMemory>(key);
+  if (kept !== undefined) return { ...kept, iterations: kept.iterations.map((text) => JSON.parse(text) as Iteration) };
+  return {
+    goal,
+    startedAt: ctx.now(),
+    iteration: 0,
+    iterations: [],
+    notes: [],
+    news: [],
+    usage: noUsage,
+    actions: {},
+    mistakes: 0,
+    repeats: 0,
+    seen: [],
+    uncertain: [],
+  };
 }
 
 /** Hands over what is known to the execution that follows. */
 export function remember(ctx: OrchestrationContext, memory: AgentMemory): void {
-  ctx.state.set(key, { ...memory, usage: spent(ctx, memory) });
+  const iterations = memory.iterations.map((iteration) => JSON.stringify(iteration));
+  ctx.state.set(key, { ...memory, iterations, usage: spent(ctx, memory) } satisfies KeptMemory);
 }
 
 /** What all executions have used, with agents below. */

@@ -45,29 +45,36 @@ export function offered(tool: Tool): LlmTool {
   return { name: tool.name, description: described(tool), parameters: tool.parameters };
 }
 
-/** The conversation so far, ending with what the model is to know now. */
-export function conversation(
-  memory: AgentMemory,
-  planning: Planning,
-  system: string,
-  maxIterations: number,
-): LlmMessage[] {
+/**
+ * The conversation so far, and what the model is told now. The next one begins with the whole of it, so that stores and
+ * vendors keep what is old once.
+ */
+export function conversation(memory: AgentMemory, planning: Planning, system: string, now: string): LlmMessage[] {
   return [
     { role: "system", content: system },
     { role: "user", content: `The goal:\n${memory.goal}` },
+    ...notesOf(memory),
     ...summaryOf(memory),
     ...memory.iterations.flatMap((iteration) => (planning === "tools" ? called : planned)(iteration)),
-    { role: "user", content: present(memory, maxIterations) },
+    { role: "user", content: now },
   ];
+}
+
+/** What is new, and where the agent stands. */
+export function present({ news, iteration }: AgentMemory, maxIterations: number): string {
+  const standing =
+    iteration + 1 === maxIterations
+      ? `This is iteration ${iteration + 1}, the last one: finish now, and say what is left to do.`
+      : `This is iteration ${iteration + 1} of at most ${maxIterations}. What comes next?`;
+  return [...news, standing].join("\n\n");
 }
 
 /** Iterations as a text to be summarised. */
 export function chronicle(iterations: readonly Iteration[]): string {
   return iterations
-    .map(({ number, heard, thought, actions }) =>
+    .map(({ heard, thought, actions }) =>
       [
-        `Iteration ${number}`,
-        ...heard,
+        heard,
         `Thought: ${thought}`,
         ...actions.map(
           ({ tool, arguments: args, status, result }) =>
@@ -78,15 +85,9 @@ export function chronicle(iterations: readonly Iteration[]): string {
     .join("\n\n");
 }
 
-function present({ notes, news, iteration }: AgentMemory, maxIterations: number): string {
-  const left = maxIterations - iteration - 1;
-  return [
-    ...(notes.length === 0 ? [] : [`Your notes:\n${fenced(notes.map((text) => `- ${text}`).join("\n"))}`]),
-    ...news,
-    left === 0
-      ? `This is iteration ${iteration + 1}, the last one: finish now, and say what is left to do.`
-      : `This is iteration ${iteration + 1} of at most ${maxIterations}. What comes next?`,
-  ].join("\n\n");
+function notesOf({ notes }: AgentMemory): LlmMessage[] {
+  if (notes.length === 0) return [];
+  return [{ role: "user", content: `Your notes:\n${fenced(notes.map((text) => `- ${text}`).join("\n"))}` }];
 }
 
 function summaryOf({ summary }: AgentMemory): LlmMessage[] {
@@ -98,7 +99,7 @@ function summaryOf({ summary }: AgentMemory): LlmMessage[] {
 function called({ heard, thought, actions }: Iteration): LlmMessage[] {
   const said = thought === "" && actions.length === 0 ? "(nothing)" : thought;
   return [
-    ...(heard.length === 0 ? [] : [{ role: "user" as const, content: heard.join("\n\n") }]),
+    { role: "user", content: heard },
     {
       role: "assistant",
       content: said,
@@ -119,7 +120,7 @@ function planned({ heard, thought, actions, parallel }: Iteration): LlmMessage[]
   };
   const results = actions.map((action) => `${action.writtenId ?? action.id} (${action.tool}): ${outcome(action)}`);
   return [
-    ...(heard.length === 0 ? [] : [{ role: "user" as const, content: heard.join("\n\n") }]),
+    { role: "user", content: heard },
     { role: "assistant", content: JSON.stringify(plan) },
     ...(results.length === 0
       ? []
