@@ -26,6 +26,22 @@ test("what people write reaches the next question, and ends a wait", async (t) =
   assert.match(llm.calls[2]?.prompt ?? "", /The time is over/);
 });
 
+test("what people write while the model plans a wait is not slept through", async (t) => {
+  const { env, fixer, llm } = await start(t, { tools: [wait] }, [
+    async () => {
+      await agents(env.client).send("w", "It is urgent.", { by: "Ada" });
+      return callTool("wait", { minutes: 60 });
+    },
+    finish("success", "."),
+  ]);
+  const began = env.clock.now();
+
+  await env.result(await env.startOrchestration(fixer, { goal: "Watch" }, { instanceId: "w" }));
+
+  assert.equal(env.clock.now(), began);
+  assert.match(llm.calls[1]?.prompt ?? "", /A message from Ada: It is urgent\./);
+});
+
 test("a question to people waits for their answer, also through a restart", async (t) => {
   const { env, fixer, llm } = await start(t, { tools: [askHuman] }, [
     callTool("ask_human", { question: "Which region?" }),

@@ -70,19 +70,19 @@ async function callBuiltIn(run: Run, { name }: BuiltIn, input: unknown, actionId
   }
 }
 
+/** What was said after the plan was made ends the wait as well, however early: the model has not heard it. */
 async function letTimePass(run: Run, ms: number): Promise<Called> {
-  const until = run.ctx.now() + ms;
-  const { goal } = run.memory;
+  const { ctx, memory } = run;
+  const until = ctx.now() + ms;
   stand(run, "waiting");
-  for (;;) {
+  while (memory.news.length === 0) {
     const note = await nextNote(run, {}, until);
-    if (note !== "late") heed(run, note);
-    const spoken = note !== "late" && (note.kind === "message" || run.memory.goal !== goal);
-    if (note !== "late" && !spoken) continue;
-    stand(run, "acting");
-    const result = spoken ? "Somebody wrote to you before the time was over." : "The time is over.";
-    return { status: "completed", result, isMaterial: false };
+    if (note === "late") break;
+    heed(run, note);
   }
+  stand(run, "acting");
+  const result = memory.news.length === 0 ? "The time is over." : "Somebody wrote to you before the time was over.";
+  return { status: "completed", result, isMaterial: false };
 }
 
 async function askPeople(run: Run, question: string, actionId: string): Promise<Called> {
