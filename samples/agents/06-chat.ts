@@ -17,7 +17,8 @@
  *   day 23 coach: Good that you are well! Run 3 km this week, no more.
  *   day 42 Ada: Thank you, I shall go on alone.
  *   success: Ada has trained for a half marathon in May, and was ill once.
- *   10 questions to the model, none above 1000 tokens: true; iterations now in a summary: 7
+ *   10 questions to the model, all within 1000 tokens: true
+ *   the first talks are a summary now: true
  */
 import { agent, agentEvents, agents, definitionsOf, narrate, note, tool, wait } from "@stet/agent";
 import { activity, type Payload } from "@stet/core";
