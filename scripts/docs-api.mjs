@@ -88,12 +88,12 @@ function readGroups(folder, module) {
 function exportedBy(statement, folder) {
   const declared = readDeclarations(folder, statement.source.value);
   if (statement.type === "ExportAllDeclaration") return [...declared.values()];
-  return statement.specifiers.map(({ local, exportKind }) => {
+  return statement.specifiers.map(({ local, exported, exportKind }) => {
     const declaration = declared.get(local.name);
     if (declaration === undefined)
       throw new Error(`Expected ${statement.source.value} of ${folder} to declare ${local.name}`);
     const isType = declaration.isType || exportKind === "type" || statement.exportKind === "type";
-    return { ...declaration, isType };
+    return { ...declaration, isType, isDefault: exported.name === "default" };
   });
 }
 
@@ -148,7 +148,10 @@ function undocumented({ name, groups }) {
 }
 
 function namesOf(groups) {
-  return groups.flatMap(({ declarations }) => declarations.map(({ name, isType: type }) => ({ name, isType: type })));
+  return groups
+    .flatMap(({ declarations }) => declarations)
+    .filter(({ isDefault }) => !isDefault) // it has the name that an importer gives it
+    .map(({ name, isType: type }) => ({ name, isType: type }));
 }
 
 // Pages

@@ -76,7 +76,7 @@ const ROOF = ["index.ts", "internal.ts"];
 
 /** Which of our packages a package may import, by the folder it lives in. `cli` may import everything. */
 const MAY_IMPORT: readonly (readonly [folder: RegExp, allowed: RegExp])[] = [
-  [/^packages\/core$/, /^$/],
+  [/^packages\/(core|lint)$/, /^$/],
   [/^packages\/(testing|agent|diagram)$/, /^@stet\/core$/],
   [/^packages\/replay$/, /^@stet\/(core|diagram)$/],
   [/^packages\/cli$/, /^@stet\//],

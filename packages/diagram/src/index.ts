@@ -19,14 +19,13 @@ export type {
 // From history to path
 export { type FlowPath, followHistory, type Visit } from "./follow.ts";
 
+// From stack frame to source
+export { callAt, type SourceCall, type SourceText } from "./source/call-at.ts";
+
 // From flow graph to picture
 export { toDot } from "./render/dot.ts";
 export { toJson } from "./render/json.ts";
 export { flowGraphSchema } from "./flow-graph-schema.ts";
-// From stack frame to source
-export { callAt, type SourceCall, type SourceText } from "./source/call-at.ts";
-
-// From flow graph to text
 export { toMermaid } from "./render/mermaid.ts";
 export { toMermaidSequence } from "./render/mermaid-sequence.ts";
 export { toPlantUml } from "./render/plantuml.ts";

@@ -1,0 +1,2 @@
+/** The public names of `@stet/lint`. */
+export { stet as default, type StetPlugin } from "./plugin.ts";
