@@ -61,7 +61,7 @@ const FLOORS: readonly (readonly [name: string, files: readonly string[]])[] = [
   [
     "engine",
     [
-      "lazy-map.ts",
+      "small-map.ts",
       "fork-origin.ts",
       "execution.ts",
       "operation.ts",

@@ -63,7 +63,7 @@ function shown({ events, history, status, failure, effects, next, logs, executio
     logs,
     customStatus: execution.status,
     state: [...execution.state],
-    pending: [...execution.pending.keys()],
+    pending: Array.from(execution.pending, ([id]) => id),
     unreceived: execution.unreceived(),
     cancelRequested: execution.cancelRequested,
   };

@@ -38,17 +38,20 @@ export class Course {
   /** Whether something was delivered. */
   deliverNext(): boolean {
     if (this.failure !== undefined || this.isClosed) return false;
-    return this.#guarded(() => {
+    try {
       const event = this.feed.next(this.execution);
       if (event !== undefined) this.execution.deliver(event);
       return event !== undefined;
-    });
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
   }
 
   /** Binds what the code asked for since the delivery. Call it when the microtask queue is empty. */
   settle(): void {
     this.execution.shut();
-    this.#guarded(() => {
+    try {
       if (this.execution.violation !== undefined) throw this.execution.violation;
       this.#bindRequested();
       if (this.execution.isDone) {
@@ -59,8 +62,9 @@ export class Course {
       } else if (this.execution.pending.size === 0) {
         throw notDurable(this.execution);
       }
-      return true;
-    });
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #bindRequested(): void {
@@ -71,13 +75,9 @@ export class Course {
     }
   }
 
-  #guarded(step: () => boolean): boolean {
-    try {
-      return step();
-    } catch (error) {
-      this.failure = asStetError(error); // whatever went wrong, it is this instance's trouble and nobody else's
-      return false;
-    }
+  /** Whatever went wrong, it is this instance's trouble and nobody else's. */
+  #fail(error: unknown): void {
+    this.failure = asStetError(error);
   }
 }
 

@@ -45,6 +45,7 @@ import type { Logger } from "./ports.ts";
 import { Recollection } from "./recollection.ts";
 import type { Answer, AskingKind, Question, Recorder, Verdict } from "./recorder.ts";
 import { check } from "./schema.ts";
+import { SmallMap } from "./small-map.ts";
 import { toPayload } from "./to-payload.ts";
 
 /** What is fixed about an execution. */
@@ -98,7 +99,7 @@ export class Execution implements Recorder {
   /** Set when the code did what cannot be replayed. Nothing of the turn may be kept. */
   violation: StetError | undefined;
   /** Requests bound to events and not answered, by event id. */
-  readonly pending: Map<number, Operation> = new Map();
+  readonly pending: SmallMap<number, Operation> = new SmallMap();
   foreknowledge: Foreknowledge | undefined;
 
   readonly #environment: ExecutionEnvironment;
@@ -194,7 +195,7 @@ export class Execution implements Recorder {
   /** Gives up what is still outstanding, as requests, and answers how the execution ends. */
   close(): ClosingBody {
     const reason = this.#next === undefined ? "the orchestration ended" : "the orchestration continued as new";
-    for (const operation of [...this.pending.values()]) {
+    for (const [, operation] of [...this.pending]) {
       const { body } = operation;
       if (body.kind === "SubOrchestrationScheduled" && body.parentClosePolicy === "abandon") operation.settled = true;
       else this.#cancel(operation, reason, false);
@@ -476,7 +477,7 @@ export class Execution implements Recorder {
 
   #cancelAll(reason: string): void {
     this.cancelRequested = true;
-    for (const operation of [...this.pending.values()]) this.#cancel(operation, reason, true);
+    for (const [, operation] of [...this.pending]) this.#cancel(operation, reason, true);
   }
 
   #cancel(operation: Operation, reason: string, tellCode: boolean): Operation {

@@ -5,9 +5,10 @@
 import type { DeliveryBody, Recorded } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { Job } from "./job.ts";
-import type { AnswerBody } from "./messages.ts";
+import type { AnswerBody, WorkItem } from "./messages.ts";
+import { SmallMap } from "./small-map.ts";
 import type { InstanceKey } from "./storage.ts";
-import type { Transcripts } from "./transcripts.ts";
+import { Transcripts } from "./transcripts.ts";
 
 /** An answer that was found in this worker, as a turn takes it. */
 export interface LocalAnswer {
@@ -25,13 +26,16 @@ export interface Owned {
   unrun: (Recorded & DeliveryBody) | undefined;
   /** The lists of messages that it has in the store. */
   readonly transcripts: Transcripts;
-  /** Requests whose work runs here without a row. */
-  readonly held: Set<number>;
+  /** Work that runs here without a row, by the event that asked for it. */
+  readonly held: SmallMap<number, WorkItem>;
   /** Answers found here that no turn has taken yet. */
   arrived: LocalAnswer[];
   /** Counts the turns of this worker: which of two was used longer ago. */
   usedAt: number;
 }
+
+/** An instance as it was loaded. */
+type Loaded = Pick<Owned, "key" | "instanceId" | "rootId" | "execution" | "lastEventId" | "unrun">;
 
 /** To whom an answer belongs. The key tells an instance from a later one that was made anew under its id. */
 export interface Addressee {
@@ -72,10 +76,14 @@ export class OwnedExecutions {
   }
 
   /** Takes one in, in the place of an earlier one of the same instance. */
-  add(owned: Owned): void {
-    const before = this.#byKey.get(owned.key);
+  add(loaded: Loaded): Owned {
+    const { key, instanceId, rootId, execution, lastEventId, unrun } = loaded;
+    const inHand = { transcripts: new Transcripts(), held: new SmallMap<number, WorkItem>(), arrived: [], usedAt: 0 };
+    const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, ...inHand };
+    const before = this.#byKey.get(key);
     if (before !== undefined) this.forget(before);
-    this.#byKey.set(owned.key, owned);
+    this.#byKey.set(key, owned);
+    return owned;
   }
 
   /** It has code to run without a message. */
@@ -88,7 +96,9 @@ export class OwnedExecutions {
     const { instanceId, execution } = item;
     const owned = this.#byKey.get(instance);
     if (owned?.execution.execution === execution && owned.held.has(answer.source)) {
-      owned.arrived.push({ message: answer });
+      const arrived = { message: answer };
+      if (owned.arrived.length === 0) owned.arrived = [arrived];
+      else owned.arrived.push(arrived);
       this.#ready.add(owned);
       return true;
     }

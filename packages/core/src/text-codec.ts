@@ -61,6 +61,9 @@ const marker = "$stet";
 /** A conversation of more messages than this is taken for one that grows, and stored as a list. */
 const longConversation = 4;
 
+/** More records than this are hardly short together. */
+const fewRecords = 4;
+
 /** Members that route and correlate. They carry no user data and are never sealed or put aside. */
 const envelope: ReadonlySet<string> = new Set([
   "id",
@@ -118,6 +121,15 @@ export class TextCodec {
     // Payloads stay when their row goes: a model call that waits has its prompt in its row, and nowhere else.
     if (isModelWork(record)) return this.#encode(record, scopeId, undefined);
     return this.#encode(asRecorded(record, this.#recordPrompts), scopeId, sink);
+  }
+
+  /** Several as one text, a JSON array. Few short ones, which is what most turns have, are written at once. */
+  encodeAll(records: readonly object[], scopeId: string, sink?: PayloadSink): string {
+    if (records.length <= fewRecords && this.#codec === undefined && this.#recordPrompts === "full") {
+      const text = JSON.stringify(records);
+      if (text.length <= longText && !text.includes(marker)) return text;
+    }
+    return `[${records.map((record) => this.encode(record, scopeId, sink)).join(",")}]`;
   }
 
   #encode(record: object, scopeId: string, sink: PayloadSink | undefined): string {

@@ -117,17 +117,12 @@ function historyOf(
 ): HistoryChunk[] {
   const history: HistoryChunk[] = [];
   if (events.length > 0) {
-    let body = "";
-    for (const event of events) body += `${body === "" ? "[" : ","}${codec.encode(event, rootId, sink)}`;
-    history.push({
-      execution: number,
-      firstEventId,
-      lastEventId: firstEventId + events.length - 1,
-      body: `${body}]`,
-    });
+    const lastEventId = firstEventId + events.length - 1;
+    const body = codec.encodeAll(events, rootId, sink);
+    history.push({ execution: number, firstEventId, lastEventId, body });
   }
   if (nextStart !== undefined) {
-    const body = `[${codec.encode(nextStart, rootId, sink)}]`;
+    const body = codec.encodeAll([nextStart], rootId, sink);
     history.push({ execution: number + 1, firstEventId: 1, lastEventId: 1, body });
   }
   return history;

@@ -30,7 +30,6 @@ import { PayloadSink, type TextCodec } from "./text-codec.ts";
 import { type Incoming, TurnFeed, type TurnTerms } from "./turn.ts";
 import { commitOf } from "./turn-commit.ts";
 import { termsAt } from "./turn-terms.ts";
-import { Transcripts } from "./transcripts.ts";
 import type { Watchdog } from "./watchdog.ts";
 import { holdsTheLoop, hop, nextMacrotask, WatchedHop } from "./watched-hop.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
@@ -277,10 +276,7 @@ export class TurnDispatcher {
       }
       if (execution.started?.budget !== undefined) this.#claimSignalled = true; // refusals do not wake it but may wait
       const { key, instanceId, rootId, lastEventId } = turn;
-      const transcripts = new Transcripts();
-      const inHand = { held: new Set<number>(), arrived: [], transcripts, usedAt: 0 };
-      const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, ...inHand };
-      this.#owned.add(owned);
+      const owned = this.#owned.add({ key, instanceId, rootId, execution, lastEventId, unrun });
       entries.push({ owned, incoming: incomings.get(turn) ?? [], lost });
     }
     return entries;
@@ -363,7 +359,7 @@ export class TurnDispatcher {
       return { turn, commit, starts: [], blocked };
     }
     feed.finish(execution);
-    for (const { source } of feed.localAnswers) owned.held.delete(source);
+    for (const { key, message } of feed.incoming) if (key === undefined) owned.held.delete(message.source);
     for (const source of feed.effects.cancelledWork) owned.held.delete(source);
     const over = feed.closing !== undefined;
     const { starts, rows, bookings } = over

@@ -27,25 +27,32 @@ import {
 } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import { childIdOf } from "./fork-origin.ts";
-import { LazyMap } from "./lazy-map.ts";
 import type { AnswerBody, AnswerMessage, Message, StartMessage } from "./messages.ts";
 import { answers, type Operation } from "./operation.ts";
 import type { Payload } from "./payload.ts";
+import { SmallMap } from "./small-map.ts";
 
 /** A message in the order in which it is to be delivered. */
-export interface Incoming {
-  readonly message: Message | AnswerBody;
-  /** The store's key; absent for an answer to this very execution that was found in this worker. */
-  readonly key?: number | string;
+export type Incoming = InboxMessage | FoundAnswer;
+
+interface InboxMessage {
+  readonly message: Message;
+  readonly key: number | string;
+}
+
+/** An answer to this very execution that was found in this worker. */
+interface FoundAnswer {
+  readonly message: AnswerBody;
+  readonly key?: undefined;
 }
 
 /** What follows from the events of a turn for the world outside. Most turns have little of it. */
 export class TurnEffects {
   /** Activities and model calls to be executed, by event id. */
-  readonly work: LazyMap<number, ActivityScheduled | LlmRequested> = new LazyMap();
+  readonly work: SmallMap<number, ActivityScheduled | LlmRequested> = new SmallMap();
   /** What is delivered when, by the event that asked for it. */
-  readonly timers: LazyMap<number, { readonly fireAt: number; readonly answer: AnswerMessage }> = new LazyMap();
-  readonly waits: LazyMap<number, EventAwaited> = new LazyMap();
+  readonly timers: SmallMap<number, { readonly fireAt: number; readonly answer: AnswerMessage }> = new SmallMap();
+  readonly waits: SmallMap<number, EventAwaited> = new SmallMap();
   /** Requests of earlier turns that need no timer, work row or wait any more. */
   readonly settled: number[] = [];
   /** Work of earlier turns whose answer nobody wants any more. */
@@ -56,7 +63,7 @@ export class TurnEffects {
     readonly request: SubOrchestrationScheduled | OrchestrationDispatched;
   }[] = [];
   /** The last change of each key. */
-  readonly state: LazyMap<string, StateSet | StateDeleted> = new LazyMap();
+  readonly state: SmallMap<string, StateSet | StateDeleted> = new SmallMap();
   readonly outputs: Payload[] = [];
   statusChanged = false;
 }
@@ -78,8 +85,6 @@ export class TurnFeed implements Feed {
   readonly events: HistoryEvent[] = [];
   /** Keys of the messages taken from the inbox. */
   readonly consumed: (number | string)[] = [];
-  /** Answers taken that never were in the store. */
-  readonly localAnswers: AnswerBody[] = [];
   readonly effects: TurnEffects = new TurnEffects();
   closing: ClosingBody | undefined;
   /** The start of the next execution, when this one continued as new. */
@@ -104,16 +109,9 @@ export class TurnFeed implements Feed {
       return unrun;
     }
     while (this.closing === undefined && this.#cursor < this.incoming.length) {
-      const { message, key } = this.incoming[this.#cursor++] as Incoming;
-      if (key !== undefined) this.consumed.push(key);
-      if (message.kind === "OrchestrationTerminated") this.endWithoutCode(execution, message);
-      else {
-        const body =
-          key === undefined
-            ? this.#admitLocal(execution, message as AnswerBody)
-            : this.#admit(execution, message as Exclude<Message, OrchestrationTerminated>);
-        if (body !== undefined) return this.#append(execution, body);
-      }
+      const one = this.incoming[this.#cursor++] as Incoming;
+      const body = one.key === undefined ? this.#admitLocal(execution, one.message) : this.#admit(execution, one);
+      if (body !== undefined) return this.#append(execution, body);
     }
     return undefined;
   }
@@ -203,8 +201,8 @@ export class TurnFeed implements Feed {
   }
 
   /** Answers of this worker that the turn was given, taken or not: what must not be lost with it. */
-  untaken(): { readonly message: AnswerBody }[] {
-    return this.incoming.filter((one): one is { readonly message: AnswerBody } => one.key === undefined);
+  untaken(): FoundAnswer[] {
+    return this.incoming.filter((one): one is FoundAnswer => one.key === undefined);
   }
 
   /** Whether messages of the inbox are left for whatever comes after this execution. */
@@ -223,14 +221,17 @@ export class TurnFeed implements Feed {
   #admitLocal(execution: Execution, answer: AnswerBody): DeliveryBody | undefined {
     const operation = execution.pending.get(answer.source);
     if (operation === undefined || !answers(answer.kind, operation.body.kind)) return undefined;
-    this.localAnswers.push(answer);
     if (this.#isLimited(operation.body)) this.effects.settled.push(answer.source);
     return answer;
   }
 
   /** The event that a message becomes, unless it is a duplicate or meant for an execution that has ended. */
-  #admit(execution: Execution, message: Exclude<Message, OrchestrationTerminated>): DeliveryBody | undefined {
+  #admit(execution: Execution, { key, message }: InboxMessage): DeliveryBody | undefined {
+    this.consumed.push(key);
     switch (message.kind) {
+      case "OrchestrationTerminated":
+        this.endWithoutCode(execution, message);
+        return undefined;
       case "Start":
         return execution.lastEventId === 0 ? startOf(execution, message) : undefined;
       case "EventReceived":

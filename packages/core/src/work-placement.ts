@@ -42,7 +42,8 @@ export function placeWork(
   dispatcher: WorkDispatcher,
   means: BookingMeans,
 ): PlacedWork {
-  const starts: WorkItem[] = [];
+  if (effects.work.size === 0 && lost.length === 0) return noWork;
+  let starts: WorkItem[] = [];
   const rows: OutgoingWork[] = [];
   const bookings: Booking[] = [];
   const { pending, started } = owned.execution;
@@ -55,8 +56,10 @@ export function placeWork(
   for (const [eventId, request] of effects.work) {
     const item = itemOf(owned, eventId, request, at);
     if (dispatcher.holdsItself(request)) {
-      owned.held.add(eventId);
-      starts.push(item);
+      owned.held.set(eventId, item);
+      if (starts.length === 0)
+        starts = [item]; // a list that grows is made for more than most turns have
+      else starts.push(item);
       book(item);
     } else book(item, dispatcher.outgoing(item, 0, sink));
   }
