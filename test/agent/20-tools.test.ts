@@ -14,7 +14,10 @@ test("tool() refuses what cannot work, and says what", () => {
   const refused = (options: ToolOptions<{ vm: string }, string>, message: RegExp): void =>
     assert.throws(() => tool(restart, options), { name: "ConfigurationError", message });
 
-  refused({ name: "restart vm" }, /name of tool restart vm to be letters, digits, _ and -/);
+  refused(
+    { name: "restart vm" },
+    /name of tool restart vm to start with a letter and hold only letters, digits, _ and -/,
+  );
   refused({ description: "" }, /tool restart_vm to have a description, got none/);
   refused({ parameters: z.string() as never }, /parameters of tool restart_vm to be an object/);
   refused(
@@ -32,7 +35,7 @@ test("tool() refuses what cannot work, and says what", () => {
     { returns: z.string(), examples: [{ description: "a number", input: { vm: "a" }, output: 1 as never }] },
     /output of the example "a number" of tool restart_vm to satisfy its schema/,
   );
-  assert.throws(() => tool(activity("a:b", { description: "." }, () => 1)), /name of tool a:b to be letters/);
+  assert.throws(() => tool(activity("a:b", { description: "." }, () => 1)), /name of tool a:b to start with a letter/);
   const pay = activity("pay", { description: ".", effect: "irreversible" }, () => 1);
   assert.throws(() => tool(pay, { retry: { maxAttempts: 2 } }), /irreversible tool pay to have no retries/);
   const child = orchestration("child", { description: "." }, () => 1);

@@ -178,9 +178,8 @@ test("hallucinated tools and bad arguments go back to the model with what is rig
   assert.match(llm.calls[2]?.prompt ?? "", /It was not run:\nthe plan has a mistake/);
   assert.match(llm.calls[4]?.prompt ?? "", /do not fit: Invalid input: expected string, received number at \$\.vm/);
   assert.deepEqual(actions, {
-    frobnicate: { refused: 1 },
+    "(unknown)": { refused: 2 },
     get_metrics: { skipped: 1, completed: 1, refused: 3 },
-    Get_Metrics: { refused: 1 },
   });
 });
 

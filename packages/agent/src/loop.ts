@@ -14,6 +14,9 @@ import { present } from "./prompts.ts";
 import { noticeRepetition } from "./progress.ts";
 import { type Run, run as begin, stand, tell } from "./run.ts";
 
+/** Under which calls of tools are counted that do not exist: their names are the model's, and there may be many. */
+const unknownTool = "(unknown)";
+
 /** Runs an iteration, and continues as new or ends. */
 export async function live(
   ctx: OrchestrationContext,
@@ -46,7 +49,8 @@ async function iterate(run: Run): Promise<void> {
   memory.news = [];
   const acted = "plan" in answer ? await act(run, answer.plan) : { actions: [], mistake: answer.mistake };
   const { thought, parallel } = "plan" in answer ? answer.plan : { thought: "", parallel: false };
-  for (const { tool, status } of acted.actions) tally(memory, tool, status);
+  const known = new Set([...spec.tools, ...spec.forbidden].map(({ name }) => name));
+  for (const { tool, status } of acted.actions) tally(memory, known.has(tool) ? tool : unknownTool, status);
   memory.iterations.push({
     number: ++memory.iteration,
     execution: ctx.execution,

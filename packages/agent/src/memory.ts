@@ -126,6 +126,6 @@ export function spent(ctx: OrchestrationContext, { usage }: AgentMemory): UsageT
 
 /** Counts what became of an action. */
 export function tally(memory: AgentMemory, tool: string, status: ActionStatus): void {
-  const counts = Object.hasOwn(memory.actions, tool) ? memory.actions[tool] : undefined;
+  const counts = memory.actions[tool];
   memory.actions[tool] = { ...counts, [status]: (counts?.[status] ?? 0) + 1 };
 }

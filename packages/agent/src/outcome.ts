@@ -25,7 +25,7 @@ export type AgentResult = {
   /** Of its model calls and those of agents below it. */
   readonly usage: UsageTotals;
   readonly costUsd: number;
-  /** By tool, how many actions came to what. */
+  /** By tool, how many actions came to what. Calls of tools that do not exist are counted under `(unknown)`. */
   readonly actions: { readonly [tool: string]: ActionCounts };
 };
 

@@ -26,8 +26,7 @@ export async function askForPlan(
 ): Promise<Answer> {
   const options = { label: name, ...model };
   try {
-    if (planning === "plan")
-      return { plan: planOf(await within(ctx.generateStructured({ messages }, planSchema, options))) };
+    if (planning === "plan") return planOf(await within(ctx.generateStructured({ messages }, planSchema, options)));
     const offer = [...tools.map(offered), finishTool].sort((a, b) => (a.name < b.name ? -1 : 1));
     return calls(await within(ctx.chat(messages, { tools: offer }, options)));
   } catch (error) {
@@ -43,13 +42,16 @@ function isUnusable(error: unknown): boolean {
   return ["refused", "truncated", "content_filter", "malformed"].includes((error as LlmError).kind);
 }
 
-function planOf({ thought, actions, parallel, done, done_reason: reason, summary }: WrittenPlan): Plan {
-  return {
+function planOf({ thought, actions, parallel, done, done_reason: reason, summary }: WrittenPlan): Answer {
+  if (actions.length === 0 && !done)
+    return { mistake: "there was nothing to do in the plan, and it did not say that you are done" };
+  const plan: Plan = {
     thought,
     actions: actions.map(({ tool, params, id }) => ({ tool, arguments: params, writtenId: id })),
     parallel,
     ...(done && { finish: { reason: reason ?? "success", summary: summary ?? thought } }),
   };
+  return { plan };
 }
 
 const finishing = z.object({ reason: z.enum(["success", "gave_up"]), summary: z.string() });

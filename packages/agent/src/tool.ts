@@ -40,7 +40,7 @@ export interface ToolExample<Arguments = unknown, Answer = unknown> {
 
 /** What is said about a tool besides what its definition says. */
 export interface ToolOptions<Arguments = unknown, Answer = unknown> {
-  /** How the model calls it: letters, digits, `_` and `-`, at most 64. @default the name of the definition */
+  /** How the model calls it: a letter, then letters, digits, `_` and `-`, at most 64. @default the name of the definition */
   readonly name?: string;
   /** What it does and when to use it. @default the description of the definition */
   readonly description?: string;
@@ -180,9 +180,9 @@ const goalParameters: z.ZodType<{ goal: string }> = z.object({
 
 /** @throws ConfigurationError when a name is not one that all vendors take. */
 function assertToolName(name: unknown, what: string): asserts name is string {
-  if (typeof name === "string" && /^[A-Za-z_][\w-]{0,63}$/.test(name)) return;
+  if (typeof name === "string" && /^[A-Za-z][\w-]{0,63}$/.test(name)) return;
   throw new ConfigurationError(
-    `Expected the name of ${what} to be letters, digits, _ and - (at most 64), got ${shown(name)}: give the tool a name`,
+    `Expected the name of ${what} to start with a letter and hold only letters, digits, _ and - (at most 64), got ${shown(name)}: give the tool a name`,
   );
 }
 
