@@ -1,5 +1,5 @@
 /**
- * `npm run simulate -- [--minutes N] [--seed S]`: plays the scenarios that were kept and then new ones until the time is
+ * One process of `npm run simulate -- [--minutes N] [--seed S]`: plays the scenarios that were kept and then new ones until the time is
  * over. Ends with 1 when a run is not sound, and prints the smallest scenario that shows it: to keep it, add that to
  * `kept-scenarios.ts`.
  */
@@ -26,17 +26,17 @@ try {
     seed,
     onRun: show,
   });
-  console.log(`${process.stdout.isTTY ? "\n" : ""}${JSON.stringify({ seed, runs })}`);
+  console.log(JSON.stringify({ seed, runs }));
 } catch (error) {
   console.error(`\n${(error as Error).message}\nAgain: npm run simulate -- --minutes ${minutes} --seed ${seed}`);
   console.error((error as Error).cause);
   process.exitCode = 1;
 }
 
-/** One line that is written over where there is a terminal. */
+/** A line now and then: others play at the same time, with seeds of their own. */
 function show(runs: number): void {
+  if (runs % 500 !== 0) return;
   const seconds = (performance.now() - startedAt) / 1_000;
-  const line = `${runs} runs in ${seconds.toFixed(0)} s, ${((runs / seconds) * 60).toFixed(0)} a minute`;
-  if (process.stdout.isTTY) process.stdout.write(`\r\u001b[K${line}`);
-  else if (runs % 1_000 === 0) console.log(line);
+  const rate = ((runs / seconds) * 60).toFixed(0);
+  console.log(`seed ${seed}: ${runs} runs in ${seconds.toFixed(0)} s, ${rate} a minute`);
 }
