@@ -364,6 +364,64 @@ test("work whose answer overtakes that of a claim that is made again is not star
   assert.equal(starts, 1);
 });
 
+test("a heartbeat that is answered late takes nothing from an attempt that began meanwhile", async (t: TestContext) => {
+  const retry = { maxAttempts: 2, initialInterval: 10_000, jitter: 0 };
+  const [putOff, beaten, finished] = [gate(), gate(), gate()];
+  const seen = { beats: 0, putOff: false, lost: false, second: undefined as AbortSignal | undefined };
+  const flaky = activity("flaky", { retry }, async (ctx) => {
+    ctx.heartbeat();
+    if (ctx.attempt === 1) throw new Error("not yet");
+    seen.second = ctx.signal;
+    await finished.passed;
+    return ctx.attempt;
+  });
+  const once = orchestration("once", async (ctx) => ctx.activity(flaky));
+  const wire = (storage: StorageProvider): StorageProvider => ({
+    ...storage,
+    async retryWork(...given) {
+      const outcomes = await storage.retryWork(...given);
+      seen.putOff = true;
+      await putOff.passed;
+      return outcomes;
+    },
+    async heartbeat(beat) {
+      seen.beats++;
+      const answer = await storage.heartbeat(beat);
+      if (answer.lost.length > 0) {
+        seen.lost = true;
+        await beaten.passed;
+      }
+      return answer;
+    },
+  });
+  const options = { orchestrations: [once], activities: [flaky], logger: silent };
+  const env = await TestEnvironment.start({ storage: sqlite(":memory:"), wire, ...options });
+  t.after(() => env.close());
+  const run = await env.startOrchestration(once);
+  await env.until(() => seen.putOff);
+  await env.until(() => {
+    env.clock.jumpTo(env.clock.now() + 100);
+    return seen.lost;
+  });
+  putOff.open();
+  await env.until(() => {
+    env.clock.jumpTo(env.clock.now() + 100);
+    return seen.second !== undefined;
+  });
+
+  const before = seen.beats;
+  beaten.open();
+  await env.until(() => {
+    env.clock.jumpTo(env.clock.now() + 100);
+    return seen.beats > before;
+  });
+
+  const wasAborted = seen.second?.aborted;
+  finished.open();
+  assert.equal(wasAborted, false);
+  assert.equal(await env.result(run), 2);
+});
+
 /** What is passed once it is opened. */
 function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   let open = (): void => undefined;

@@ -7,7 +7,7 @@ import type { AnyOrchestration, Orchestration, OrchestrationClient } from "./con
 import { enterGuarded, installDeterminismGuard, leaveGuarded } from "./determinism-guard.ts";
 import { ownershipDiagnostics } from "./diagnostics.ts";
 import { durationMs, type Duration } from "./duration.ts";
-import { ConfigurationError, StetError } from "./errors.ts";
+import { CancelledError, ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
 import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
@@ -259,7 +259,8 @@ export class Runtime {
 
   async #beat(): Promise<void> {
     try {
-      const beat = { worker: this.#worker, now: this.#clock.now(), work: this.#work.rows };
+      const jobs = this.#work.rows;
+      const beat = { worker: this.#worker, now: this.#clock.now(), work: [...jobs.keys()] };
       const { stands, lost } = await this.#storage.heartbeat(beat);
       const now = this.#clock.now();
       // It slept, its clock jumped, or the store was away.
@@ -267,7 +268,7 @@ export class Runtime {
       this.#lastBeatAt = now;
       if (wasInterrupted) this.#heardSince = now;
       if (!stands) await this.#comeBack();
-      else if (lost.length > 0) this.#work.lose(lost);
+      else lost.forEach((row) => jobs.get(row)?.abandon(taken())); // not what has begun under the row meanwhile
       if (wasInterrupted) this.#wakeAnew();
       await this.#buryDead();
       if (now - this.#lookedAt >= lookAgainMs) this.#lookForAll();
@@ -395,6 +396,11 @@ function unguarded(logger: Logger): Logger {
 
 function slotsOf({ concurrency }: RuntimeOptions): { readonly activities: number; readonly models: number } {
   return { activities: concurrency?.activities ?? 256, models: concurrency?.models ?? 16 };
+}
+
+/** Why the store names a row that ran here as one that is not this worker's. */
+function taken(): CancelledError {
+  return new CancelledError("the work was cancelled or taken over");
 }
 
 function stopped(name: string): StetError {

@@ -103,7 +103,7 @@ export class WorkDispatcher {
       ...environment,
       pools: { activities: this.#activities, models: this.#models },
       jobOf: (key) => this.#jobs.get(key),
-      rows: () => this.rows,
+      rows: () => [...this.rows.keys()],
       take: (job) => this.#take(job),
       giveBack: (rows) => this.#giveBack(rows),
       onIdle: () => this.#noticeIdle(),
@@ -155,9 +155,11 @@ export class WorkDispatcher {
     return this.#jobs.size === 0 && this.#claims.isIdle;
   }
 
-  /** Rows that run here, for the heartbeat. */
-  get rows(): WorkKey[] {
-    return [...this.#jobs.values()].flatMap(({ row }) => (row === undefined ? [] : [row]));
+  /** Jobs by the rows that they run under, for the heartbeat. */
+  get rows(): Map<WorkKey, Job> {
+    const found = new Map<WorkKey, Job>();
+    for (const job of this.#jobs.values()) if (job.row !== undefined) found.set(job.row, job);
+    return found;
   }
 
   /** Numbers for `runtime.stats()`. */
@@ -166,15 +168,6 @@ export class WorkDispatcher {
       running: this.#activities.running + this.#models.running,
       queued: this.#activities.queued + this.#models.queued + this.#sessions.waiting,
     };
-  }
-
-  /** The store says that these rows are no longer ours. */
-  lose(rows: readonly WorkKey[]): void {
-    const lost = new Set(rows);
-    for (const job of this.#jobs.values()) {
-      if (job.row !== undefined && lost.has(job.row))
-        job.abandon(new CancelledError("the work was cancelled or taken over"));
-    }
   }
 
   /** Abandons everything: this worker was declared dead, or stops. */
