@@ -52,6 +52,7 @@ export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.
 export type { Budget, BudgetMember, RecordedBudget } from "./budget.ts";
 export type { BudgetReport } from "./budget-report.ts";
 export type { Capsule } from "./capsule.ts";
+export { promote, type Promoted, type PromoteOptions } from "./promote.ts";
 export type { ForkOptions } from "./fork.ts";
 export type { ReplacedResult } from "./exchanged-result.ts";
 export type {

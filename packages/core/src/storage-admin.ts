@@ -174,6 +174,17 @@ export interface StoredExecution {
 /** A work item that nobody owns. A start that was under way counts among its attempts. */
 export type StoredWork = Omit<OutgoingWork, "instanceId" | "execution">;
 
+/** An answer that is kept, as another store takes it. Whose it is has the words of its instance. */
+export interface StoredAnswer {
+  readonly digest: string;
+  /** Absent: everybody's. */
+  readonly instanceId?: string;
+  /** For this execution of the instance only. */
+  readonly execution?: number;
+  readonly body: string;
+  readonly expiresAt?: number;
+}
+
 /** A model call that nobody makes at the moment. */
 export interface WaitingCall {
   readonly eventId: number;
@@ -258,4 +269,8 @@ export interface StorageAdmin {
    * worker takes them over. Nothing is changed when one of their ids is there.
    */
   importTree(tree: StoredTree): Promise<"imported" | "exists">;
+  /** The answers that are kept, those that have expired perhaps among them. What comes meanwhile may be left out. */
+  exportAnswers(query: { readonly limit: number; readonly cursor?: string }): Promise<Page<StoredAnswer>>;
+  /** Keeps answers for instances that are there; where one is kept already, that one stays. */
+  importAnswers(answers: readonly StoredAnswer[]): Promise<void>;
 }

@@ -11,6 +11,7 @@ import { Announcements, type Line } from "./announcements.ts";
 import * as capacity from "./capacity.ts";
 import * as budgets from "./budgets.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
+import { bindCarriedAnswers, type CarriedAnswers } from "./carried-answers.ts";
 import * as claimTurns from "./claim-turns.ts";
 import * as claimWork from "./claim-work.ts";
 import { Clocks } from "./clocks.ts";
@@ -50,7 +51,8 @@ export interface Verbs
     messages.Messages,
     adminWrites.AdminWrites,
     budgets.Budgets,
-    trees.Trees {
+    trees.Trees,
+    CarriedAnswers {
   readonly claimTurns: ReturnType<typeof claimTurns.bindClaimTurns>;
   readonly commitTurns: ReturnType<typeof commitTurns.bindCommitTurns>;
   readonly claimWork: ReturnType<typeof claimWork.bindClaimWork>;
@@ -198,6 +200,7 @@ function bind(db: Database, schema: string, clocks: Clocks): Verbs {
     ...adminWrites.bindAdminWrites(db),
     ...budgets.bindBudgets(db),
     ...trees.bindTrees(db, clocks),
+    ...bindCarriedAnswers(db),
     claimTurns: claimTurns.bindClaimTurns(db, clocks),
     commitTurns: commitTurns.bindCommitTurns(db, clocks),
     claimWork: claimWork.bindClaimWork(db, clocks),

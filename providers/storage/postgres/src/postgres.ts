@@ -92,6 +92,8 @@ function provide(connection: Connection): StorageProvider {
     prune: (query) => run((store, change) => store.prune(query, change)),
     exportTree: (instanceId) => run((store) => store.exportTree(instanceId)),
     importTree: (tree) => run((store, change) => store.importTree(tree, change)),
+    exportAnswers: (query) => run((store) => store.exportAnswers(query)),
+    importAnswers: (answers) => run((store) => store.importAnswers(answers)),
   };
   return {
     name: "postgres",

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StorageError } from "@stet/core";
 import { prepareAdminReads, type AdminReads } from "./admin-reads.ts";
 import { prepareAdminWrites, type AdminWrites } from "./admin-writes.ts";
+import { prepareCarriedAnswers, type CarriedAnswers } from "./carried-answers.ts";
 import { type Budgets, prepareBudgets } from "./budgets.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import { prepareCapacity, type Capacity } from "./capacity.ts";
@@ -28,7 +29,17 @@ import { prepareWorkers, type Workers } from "./workers.ts";
 
 /** All verbs bound to one open connection. */
 export interface Verbs
-  extends Turns, Work, Capacity, Workers, ModelCalls, Messages, AdminWrites, Trees, Pick<Budgets, "readBudget"> {
+  extends
+    Turns,
+    Work,
+    Capacity,
+    Workers,
+    ModelCalls,
+    Messages,
+    AdminWrites,
+    Trees,
+    CarriedAnswers,
+    Pick<Budgets, "readBudget"> {
   readonly db: Database;
   readonly claimTurns: ReturnType<typeof prepareClaimTurns>;
   readonly commitTurns: ReturnType<typeof prepareCommitTurns>;
@@ -136,6 +147,7 @@ function bind(db: Database): Verbs {
     ...prepareWorkers(db),
     ...prepareModelCalls(db),
     ...prepareAdminWrites(db, budgets),
+    ...prepareCarriedAnswers(db),
     ...prepareTrees(db, budgets),
     claimTurns: prepareClaimTurns(db),
     commitTurns: prepareCommitTurns(db, messages.mail, budgets),

@@ -1,9 +1,19 @@
 /** Answers of models that are kept for whoever asks the same again. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { SavedAnswer, StorageProvider } from "@stet/core";
-import { type Bench, needsTwoHandles, openStore, openTwice, register, run, running, twoWorkers } from "./bench.ts";
-import { HOUR, SECOND, START } from "./builders.ts";
+import type { SavedAnswer, StorageProvider, StoredAnswer } from "@stet/core";
+import {
+  type Bench,
+  needsTwoHandles,
+  openStore,
+  openTwice,
+  register,
+  run,
+  running,
+  startAll,
+  twoWorkers,
+} from "./bench.ts";
+import { HOUR, SECOND, START, turnClaim } from "./builders.ts";
 
 const answer = (digest: string, body: string, changes: Partial<SavedAnswer> = {}): SavedAnswer => ({
   digest,
@@ -99,6 +109,52 @@ export function answers(bench: Bench): void {
       assert.equal(await read(store, { digest: "red", instance: a }), "a");
       assert.equal(await read(store, { digest: "red", instance: b, execution: 1 }), "b1");
       assert.equal(await read(store, { digest: "blue", instance: a, execution: 2 }), "a2");
+    });
+
+    test("importAnswers() keeps what exportAnswers() took page by page, for the same instances", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const { key } = await running(store, anna, "a");
+      const kept = [
+        answer("red", "all", { expiresAt: START + HOUR }),
+        answer("red", "a", { instance: key }),
+        answer("red", "a1", { instance: key, execution: 1 }),
+      ];
+      await store.saveAnswers(kept, START);
+      const other = await openStore(bench, t);
+      const worker = await register(other, "w");
+      await startAll(other, "z", "a");
+
+      const pages: StoredAnswer[][] = [];
+      for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+        const page = await store.admin.exportAnswers({ limit: 2, ...(cursor !== undefined && { cursor }) });
+        pages.push([...page.rows]);
+        cursor = page.cursor;
+      }
+      await other.admin.importAnswers(pages.flat());
+
+      assert.deepEqual(
+        pages.map(({ length }) => length),
+        [2, 1],
+      );
+      const turns = await other.claimTurns(turnClaim(worker));
+      const instance = turns.find(({ instanceId }) => instanceId === "a")!.key;
+      const keys = [{ digest: "red" }, { digest: "red", instance }, { digest: "red", instance, execution: 1 }];
+      assert.deepEqual(await other.readAnswers(keys, START), ["all", "a", "a1"]);
+      assert.equal(await read(other, { digest: "red" }, START + HOUR), undefined);
+    });
+
+    test("importAnswers() leaves what is kept already, and answers of nobody that is there", async (t) => {
+      const store = await openStore(bench, t);
+      await store.saveAnswers([answer("red", "old")], START);
+
+      await store.admin.importAnswers([
+        { digest: "red", body: "new" },
+        { digest: "blue", body: "2", instanceId: "nobody" },
+        { digest: "blue", body: "3" },
+      ]);
+
+      assert.deepEqual(await store.readAnswers([{ digest: "red" }, { digest: "blue" }], START), ["old", "3"]);
+      assert.equal((await store.admin.exportAnswers({ limit: 10 })).rows.length, 2);
     });
 
     test("answers of an instance outlive its end, and go when it is deleted; everybody's stay", async (t) => {
