@@ -9,6 +9,7 @@ import type { CommandFile } from "./command.ts";
 import { cancel } from "./commands/cancel.ts";
 import { dev } from "./commands/dev.ts";
 import { deleteInstance } from "./commands/delete.ts";
+import { diagram } from "./commands/diagram.ts";
 import { exportInstance } from "./commands/export.ts";
 import { fork } from "./commands/fork.ts";
 import { history } from "./commands/history.ts";
@@ -33,4 +34,5 @@ export const commands: readonly (readonly [heading: string, files: readonly Comm
   ["Look", [list, show, watch, history, outputs, stats]],
   ["Act", [start, raise, cancel, terminate, resume, retry, topUp, fork]],
   ["Keep and remove", [exportInstance, importInstance, deleteInstance, prune]],
+  ["Code", [diagram]],
 ];

@@ -31,3 +31,16 @@ export { toMermaidSequence } from "./render/mermaid-sequence.ts";
 export { toPlantUml } from "./render/plantuml.ts";
 export { toPreview } from "./render/preview.ts";
 export { toSvg } from "./render/svg.ts";
+
+// Diagrams of a project
+export { type DiagramFormat, diagramFormats, drawDiagram } from "./project/formats.ts";
+export {
+  type DiagramConfig,
+  type DiagramProject,
+  graphNamed,
+  readDiagramProject,
+  readProjectGraphs,
+} from "./project/project.ts";
+export { planDiagrams, planSome } from "./project/files.ts";
+export { planEmbedded } from "./project/embedded.ts";
+export { applyChanges, diffOfChanges, type FileChange } from "./project/changes.ts";

@@ -1,0 +1,87 @@
+import { Command, Option } from "@commander-js/extra-typings";
+import type { DiagramFormat, DiagramProject, FileChange, FlowGraph } from "@stet/diagram";
+import type { CommandFile } from "../command.ts";
+import { exitCodes } from "../exit-codes.ts";
+import type { Colors } from "../output.ts";
+import type { Session } from "../session.ts";
+
+const formats = ["mermaid", "sequence", "dot", "plantuml", "svg", "json", "preview"] as const;
+
+/** `stet diagram`: what the orchestrations of a project may do, drawn from their source. */
+export const diagram: CommandFile = (session) =>
+  new Command("diagram")
+    .description("draw what the orchestrations of the project may do, from their source")
+    .option("--name <orchestration>", "only this one: NAME, NAME@VERSION or FILE#NAME")
+    .addOption(new Option("--format <format>", "how (package.json: stet.diagrams.format)").choices(formats))
+    .option("--output <folder>", "where the files go (package.json: stet.diagrams.outputDir)")
+    .option("--preview", "draw to the terminal, and write no file")
+    .option(
+      "--embed [files...]",
+      "refresh the diagrams in Markdown, behind <!-- stet diagram NAME -->, and write no file",
+    )
+    .option("--check", "write nothing; fail with a diff when a diagram is not what the code is")
+    .action(async ({ name, format, output, preview, embed, check }) => {
+      const project = await projectOf(session, { format, output });
+      const { graphNamed, planDiagrams, planEmbedded, planSome, readProjectGraphs } = await import("@stet/diagram");
+      const graphs = readProjectGraphs(project);
+      const chosen = name === undefined ? graphs : [graphNamed(graphs, name)];
+      if (preview === true) return print(session, chosen, format ?? "preview");
+      const changes =
+        embed !== undefined
+          ? await planEmbedded(project, graphs, embed === true ? [] : embed)
+          : name === undefined
+            ? await planDiagrams(project, graphs)
+            : await planSome(project, chosen, graphs);
+      if (check === true) await compare(session, changes);
+      else await write(session, project, changes);
+    });
+
+/** What is typed goes before what package.json says. */
+async function projectOf(
+  { io }: Session,
+  typed: { readonly format: DiagramFormat | undefined; readonly output: string | undefined },
+): Promise<DiagramProject> {
+  const { readDiagramProject } = await import("@stet/diagram");
+  const project = readDiagramProject(io.cwd);
+  return { ...project, format: typed.format ?? project.format, outputDir: typed.output ?? project.outputDir };
+}
+
+async function print({ out }: Session, graphs: readonly FlowGraph[], format: DiagramFormat): Promise<void> {
+  const { drawDiagram } = await import("@stet/diagram");
+  const drawn = await Promise.all(graphs.map(async (graph) => (await drawDiagram(graph, format)).trimEnd()));
+  out.result(graphs, () => drawn.join("\n\n"));
+}
+
+async function write({ out }: Session, { folder }: DiagramProject, changes: readonly FileChange[]): Promise<void> {
+  const { applyChanges } = await import("@stet/diagram");
+  applyChanges(folder, changes);
+  const done = changes.map(({ file, after }) => ({ file, change: after === undefined ? "removed" : "written" }));
+  out.result(done, ({ colors }) =>
+    done.length === 0
+      ? colors.dim("all diagrams are what the code is")
+      : done.map(({ file, change }) => `${change} ${file}`).join("\n"),
+  );
+}
+
+async function compare(session: Session, changes: readonly FileChange[]): Promise<void> {
+  const { diffOfChanges } = await import("@stet/diagram");
+  const { out } = session;
+  const found = changes.map((change) => ({ file: change.file, diff: diffOfChanges([change]) }));
+  out.result(found, ({ colors }) =>
+    found.length === 0
+      ? colors.dim("all diagrams are what the code is")
+      : found.map(({ diff }) => paintedDiff(diff, colors)).join("\n"),
+  );
+  if (found.length === 0) return;
+  session.exitCode = exitCodes.bad;
+  if (!out.json) out.note("run the same without --check, look at the difference, and commit it");
+}
+
+function paintedDiff(diff: string, colors: Colors): string {
+  const paint = (line: string) => (line.startsWith("+") ? colors.green : line.startsWith("-") ? colors.red : String);
+  return diff
+    .trimEnd()
+    .split("\n")
+    .map((line) => paint(line)(line))
+    .join("\n");
+}
