@@ -11,7 +11,7 @@ import type { AgentEvent } from "./run.ts";
  *
  * @example
  * ```ts
- * for await (const event of agentEvents(run)) console.log(narrate(event));
+ * for await (const event of agentEvents(handle)) console.log(narrate(event));
  * ```
  */
 export async function* agentEvents(
