@@ -18,17 +18,23 @@ export interface Store {
   readonly open: () => StorageProvider;
 }
 
+/** A new file. */
+export function sqliteStore(): Store {
+  const file = join(newFolder(), "app.db");
+  return { address: `sqlite:${file}`, open: () => sqlite(file) };
+}
+
+/** A new schema. */
+function postgresStore(): Store {
+  const schema = newSchema();
+  schemas.push(schema);
+  const url = new URL(databaseUrl());
+  url.searchParams.set("schema", schema);
+  return { address: url.href, open: () => postgres({ url: databaseUrl(), schema }) };
+}
+
 /** A new store of each kind. */
 export const kindsOfStores: { readonly [kind: string]: () => Store } = {
-  sqlite: () => {
-    const file = join(newFolder(), "app.db");
-    return { address: `sqlite:${file}`, open: () => sqlite(file) };
-  },
-  postgres: () => {
-    const schema = newSchema();
-    schemas.push(schema);
-    const url = new URL(databaseUrl());
-    url.searchParams.set("schema", schema);
-    return { address: url.href, open: () => postgres({ url: databaseUrl(), schema }) };
-  },
+  sqlite: sqliteStore,
+  postgres: postgresStore,
 };

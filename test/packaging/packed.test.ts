@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +17,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const tsc = join(root, "node_modules/typescript/bin/tsc");
 
-test("the packed packages work in an empty project", { timeout: 110_000 }, async (t) => {
+test("the packed packages work in an empty project", { timeout: 240_000 }, async (t) => {
   const { project, packed } = await installPacked(t);
 
   await t.test("a package holds what it builds and nothing else", () => {
@@ -61,6 +62,32 @@ test("the packed packages work in an empty project", { timeout: 110_000 }, async
 
     assert.notEqual(stdout.trim(), "", "Expected the program to print something.");
   });
+
+  await t.test(
+    "the project that `stet init` makes type-checks, passes its own test, and runs on the built program",
+    async () => {
+      const stet = (cwd: string, ...argv: string[]) =>
+        orOutput(run(process.execPath, [join(project, "node_modules/stet/dist/bin.js"), ...argv], { cwd }));
+      await stet(project, "init", "shop");
+      const shop = join(project, "shop"); // it finds the packages in the folder above
+
+      await orOutput(
+        run(process.execPath, [tsc, "-p", ".", "--typeRoots", join(root, "node_modules/@types")], { cwd: shop }),
+      );
+      await orOutput(run("npm", ["test"], { cwd: shop, timeout: 60_000 }));
+      const started = await stet(shop, "start", "placeOrder", "--input", '{"item":"a pen","price":2}', "--id", "pen");
+      const worker = execFile(process.execPath, [join(project, "node_modules/stet/dist/bin.js"), "worker"], {
+        cwd: shop,
+      });
+      const watched = await stet(shop, "watch", "pen");
+      worker.kill("SIGINT");
+      const [code] = (await once(worker, "exit")) as [number | null];
+
+      assert.equal(started.stdout, "pen\n");
+      assert.match(watched.stdout, /completed after .*: bought a pen for 2\n$/);
+      assert.equal(code, 0);
+    },
+  );
 });
 
 interface Packed {

@@ -6,18 +6,25 @@
  * thrown as an error of the family. Import what is heavy inside the action: every start of `stet` loads all these files.
  */
 import type { CommandFile } from "./command.ts";
+import { approve } from "./commands/approve.ts";
+import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
+import { completion } from "./commands/completion.ts";
 import { dev } from "./commands/dev.ts";
 import { deleteInstance } from "./commands/delete.ts";
 import { diagram } from "./commands/diagram.ts";
+import { doctor } from "./commands/doctor.ts";
 import { exportInstance } from "./commands/export.ts";
 import { fork } from "./commands/fork.ts";
 import { history } from "./commands/history.ts";
 import { importInstance } from "./commands/import.ts";
+import { init } from "./commands/init.ts";
 import { list } from "./commands/list.ts";
+import { migrate } from "./commands/migrate.ts";
 import { outputs } from "./commands/outputs.ts";
 import { prune } from "./commands/prune.ts";
 import { raise } from "./commands/raise.ts";
+import { reject } from "./commands/reject.ts";
 import { resume } from "./commands/resume.ts";
 import { retry } from "./commands/retry.ts";
 import { show } from "./commands/show.ts";
@@ -30,9 +37,10 @@ import { worker } from "./commands/worker.ts";
 
 /** A heading of `stet --help`, and the commands under it. */
 export const commands: readonly (readonly [heading: string, files: readonly CommandFile[]])[] = [
-  ["Run", [dev, worker]],
+  ["Run", [init, dev, worker]],
   ["Look", [list, show, watch, history, outputs, stats]],
-  ["Act", [start, raise, cancel, terminate, resume, retry, topUp, fork]],
+  ["Act", [start, raise, approve, reject, cancel, terminate, resume, retry, topUp, fork]],
   ["Keep and remove", [exportInstance, importInstance, deleteInstance, prune]],
   ["Code", [diagram]],
+  ["Set up", [doctor, migrate, bench, completion]],
 ];

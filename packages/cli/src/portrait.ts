@@ -181,7 +181,11 @@ function waitInWords(wait: WaitingFor, at: number): string {
 }
 
 function hintsOf(wait: WaitingFor, instanceId: string): string[] {
-  if (wait.kind === "event") return [`stet raise ${instanceId} ${wait.name} 'JSON'`];
+  if (wait.kind === "event") {
+    const isDecision = wait.name === "approval" || wait.name === "agent.inbox";
+    if (isDecision) return [`stet approve ${instanceId}`, `stet reject ${instanceId} --reason TEXT`];
+    return [`stet raise ${instanceId} ${wait.name} 'JSON'`];
+  }
   if (wait.kind === "subOrchestration") return [`stet show ${wait.instanceId}`];
   return [];
 }

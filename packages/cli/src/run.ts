@@ -1,11 +1,11 @@
 /** One command line, from its arguments to its exit code. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { isStetError } from "@stet/core";
 import { commands } from "./commands.ts";
 import { type ExitCode, exitCodeOf } from "./exit-codes.ts";
 import type { Io } from "./io.ts";
 import { type GlobalOptions, Session } from "./session.ts";
+import { versionOfThis } from "./version.ts";
 
 /** Runs `stet` with these arguments. Answers the exit code; throws nothing. */
 export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -33,6 +33,8 @@ function programOf(session: Session): CommandUnknownOpts {
     .configureOutput({
       writeOut: (text) => void session.io.stdout.write(text),
       writeErr: (text) => void session.io.stderr.write(text),
+      getOutHelpWidth: () => session.io.stdout.columns ?? 80,
+      getErrHelpWidth: () => session.io.stderr.columns ?? 80,
     })
     .hook("preAction", (_program, command) => session.begin(globalOptionsOf(program, command)));
   for (const [heading, files] of commands) {
@@ -65,9 +67,4 @@ function globalOptionsOf(program: CommandUnknownOpts, command: CommandUnknownOpt
 /** What is nobody's fault but ours needs its stack. */
 function detailsOf(error: unknown): string | undefined {
   return error instanceof Error && !isStetError(error) ? (error.stack ?? error.message) : undefined;
-}
-
-function versionOfThis(): string {
-  const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
-  return manifest.version;
 }

@@ -67,6 +67,12 @@ export class Session {
     ));
   }
 
+  /** The store that the command line itself names, else another: for what must not be done to a project's store by accident. */
+  storageByFlag(otherwise: string): Promise<ChosenStorage> {
+    const flag = this.#options.storage ?? otherwise;
+    return chooseStorage({ flag, env: undefined, config: undefined, cwd: this.io.cwd, create: true });
+  }
+
   /** Works with a client of the store, and closes it whatever happens. */
   async withClient<Result>(
     work: (client: Client, storage: StorageProvider) => Promise<Result>,

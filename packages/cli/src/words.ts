@@ -22,9 +22,9 @@ export function usdInWords(usd: number): string {
   return `$${usd === 0 || usd >= 1 ? usd.toFixed(2) : usd.toPrecision(2)}`;
 }
 
-/** `1 call`, `3 calls`. */
-export function countOf(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+/** `1 call`, `3 calls`, `3 activities`. */
+export function countOf(count: number, one: string, many: string = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 /** A standing in its colour. */
