@@ -1,6 +1,7 @@
 /** Everything that is measured, in the order of the table. */
 import { onPostgres, withTraffic } from "../traffic.ts";
 import { withFull, type Workload } from "../workload.ts";
+import { agentLoops } from "./agents.ts";
 import { chain5000 } from "./chain5000.ts";
 import { coldResume } from "./cold-resume.ts";
 import { guardCost } from "./guard-cost.ts";
@@ -27,6 +28,7 @@ const onSqlite: readonly Workload[] = [
   llmOverhead,
   llmCalls,
   streams,
+  agentLoops,
   takeover,
   idleCpu,
   guardCost,
