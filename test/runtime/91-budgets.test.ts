@@ -171,6 +171,63 @@ test("an answer of a model without a price costs what was reserved for it", asyn
   assert.ok(spent.usd > 0.04 && spent.usd < 0.05, String(spent.usd));
 });
 
+test("what does not fit only because others have reserved more than they use waits for them", async (t) => {
+  const caught: string[] = [];
+  const careful = orchestration("careful", async (ctx, width: number) =>
+    Promise.all(
+      Array.from({ length: width }, (_, i) =>
+        ctx.generate(`question ${i}`).catch((error: unknown) => caught.push((error as Error).message)),
+      ),
+    ),
+  );
+  const llm = answers();
+  const env = await environment(t, { orchestrations: [careful, fan], llm });
+  for (const code of [careful, fan]) {
+    const run = await env.startOrchestration(code, 30, { budget: { tokens: 50_000 } });
+    assert.deepEqual(new Set(await env.result(run)), new Set(["ok"]));
+    assert.equal((await env.client.budget(run.instanceId))?.spent.tokens, 45_000);
+  }
+  assert.deepEqual(caught, [], "twelve fit at once, and all fit in the end");
+  assert.equal(llm.calls.length, 60);
+});
+
+test("who waits for others to use less sees it in its status, goes on without help, and is refused when they have used all", async (t) => {
+  let first = gate();
+  let used = usage;
+  const llm = mock().otherwise(async ({ messages }) => {
+    if (messages[0]?.content === "first") await first.opened;
+    return says("ok", { usage: used });
+  });
+  const one = orchestration("one", async (ctx, prompt: string) => {
+    if (prompt === "second") await ctx.waitForEvent("go");
+    return ctx.generate(prompt).catch(() => "refused");
+  });
+  const pair = orchestration("pair", async (ctx) =>
+    Promise.all([
+      ctx.subOrchestration(one, "first", { instanceId: `${ctx.instanceId}-1` }),
+      ctx.subOrchestration(one, "second", { instanceId: `${ctx.instanceId}-2` }),
+    ]),
+  );
+  const env = await environment(t, { orchestrations: [pair, one], llm });
+  for (const [instanceId, uses, answer] of [
+    ["a", usage, "ok"],
+    ["b", { inputTokens: 4_000, outputTokens: 1_000 }, "refused"],
+  ] as const) {
+    used = uses;
+    const door = (first = gate());
+    const run = await env.startOrchestration(pair, undefined, { instanceId, budget: { tokens: 6_000 } });
+    await env.until(async () => ((await env.client.budget(instanceId))?.reserved.calls ?? 0) === 1);
+    const second = env.client.instance(`${instanceId}-2`);
+    await second.raiseEvent("go");
+    await env.until(async () => (await second.status()).status === "blocked");
+    const { error } = await second.status();
+    assert.match(error?.message ?? "", /it is asked again when calls under way have used less/);
+    assert.deepEqual((await env.client.budget(instanceId))?.reserved.calls, 1);
+    door.open();
+    assert.deepEqual(await env.result(run), ["ok", answer]);
+  }
+});
+
 test("a refusal that is caught is history like any other failure", async (t) => {
   const thrifty = orchestration("thrifty", async (ctx) => {
     const said: string[] = [];

@@ -78,6 +78,44 @@ test("a question that was asked before is answered from the cache, costs nothing
   assert.equal(instance.byLabel["second"]?.cacheHits, 1);
 });
 
+test("an answer that is kept takes no capacity and waits for none", async (t) => {
+  const { storage, verbs } = watched(sqlite(":memory:"));
+  const llm = counting();
+  const modelLimits = { "mock-1": { requestsPerMinute: 1 } };
+  const env = await environment(t, { storage, orchestrations: [ask], llm, modelLimits });
+  const startedAt = env.clock.now();
+  const question = { cache: global };
+  await env.result(await env.startOrchestration(ask, question));
+  verbs.length = 0;
+  for (let i = 0; i < 10; i++) await env.result(await env.startOrchestration(ask, question));
+  assert.equal(env.clock.now(), startedAt, "ten hits while the minute was used up");
+  assert.deepEqual(
+    verbs.filter((verb) => ["saveWork", "completeWork"].includes(verb)),
+    [],
+    "and no row",
+  );
+  await env.result(await env.startOrchestration(ask, { ...question, maxTokens: 7 }));
+  assert.equal(env.clock.now() - startedAt, 60_100, "what was not asked is not counted");
+  assert.equal(llm.calls.length, 2);
+});
+
+test("an answer that is kept is given while its model is down", async (t) => {
+  let down = false;
+  const llm = mock().otherwise(() => (down ? new LlmError("unavailable", "away", { retryAfterMs: 600_000 }) : "up"));
+  const env = await environment(t, { orchestrations: [ask], llm });
+  const question = { cache: global };
+  await env.result(await env.startOrchestration(ask, question));
+  down = true;
+  const other = await env.startOrchestration(ask, {});
+  await env.until(() => llm.calls.length === 2);
+  await env.settle();
+  const startedAt = env.clock.now();
+  const run = await env.startOrchestration(ask, question);
+  assert.equal(await env.result(run), "up");
+  assert.equal(env.clock.now(), startedAt);
+  await other.terminate();
+});
+
 test("another model, form, option or word is another question", async (t) => {
   const llm = { a: counting(), b: mock({ name: "other" }).otherwise("b") };
   const tool = { name: "look", parameters: { type: "object" } };

@@ -80,10 +80,9 @@ export class BlockedInstances {
   /** Tells people. */
   report(instanceId: string, reason: unknown): void {
     if (isStetError(reason, "budget_exceeded")) {
-      this.#environment.logger.warn("An instance is suspended until client.topUp() lets it go on", {
-        instanceId,
-        error: reason.message,
-      });
+      const facts = { instanceId, error: reason.message };
+      if (reason.retryable) this.#environment.logger.debug("An instance waits for room in a budget", facts);
+      else this.#environment.logger.warn("An instance is suspended until client.topUp() lets it go on", facts);
       return;
     }
     this.#environment.logger.error("An instance is blocked until other code or client.resume() tries again", {

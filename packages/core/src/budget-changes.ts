@@ -11,7 +11,15 @@ import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import type { AnswerMessage, WorkItem } from "./messages.ts";
 import type { TurnCommit } from "./storage.ts";
 import type { OutgoingWork } from "./storage-work.ts";
-import type { Amounts, Booking, BudgetChanges, BudgetLimits, Settlement, Shortage } from "./storage-budgets.ts";
+import {
+  type Amounts,
+  type Booking,
+  type BudgetChanges,
+  type BudgetLimits,
+  mayPass,
+  type Settlement,
+  type Shortage,
+} from "./storage-budgets.ts";
 import type { TextCodec } from "./text-codec.ts";
 import type { TurnFeed } from "./turn.ts";
 
@@ -42,7 +50,7 @@ export function bookingOf(
     ...(isPriced && { amounts: { tokens, nanoUsd: nanoUsdOf(usd ?? 0), calls: 1 } }),
     ...(work !== undefined && { work }),
     refusal: (shortage) => {
-      const error = toFailure(exceeded(item, shortage));
+      const error = { ...toFailure(exceeded(item, shortage)), retryable: shortage !== undefined && mayPass(shortage) };
       const answer: AnswerMessage = { kind: "LlmFailed", source: eventId, execution, error };
       return codec.encode(answer, instanceId);
     },
@@ -126,8 +134,11 @@ function exceeded({ instanceId, eventId, request }: WorkItem, shortage: Shortage
     member === "timeMs"
       ? `${spent} ms since its start, of ${limit}`
       : `${wanted} wanted where ${spent} are spent and ${reserved} reserved of ${limit}`;
+  const help = mayPass(shortage)
+    ? `it is asked again when calls under way have used less; to go on at once, call client.topUp(${whose}, { ${member} })`
+    : `call client.topUp(${whose}, { ${member} }), or catch this error`;
   return new BudgetExceededError(
-    `Expected ${call} to fit into ${member} of the budget of instance ${known.instanceId}, got ${found}: call client.topUp(${whose}, { ${member} }), or catch this error`,
+    `Expected ${call} to fit into ${member} of the budget of instance ${known.instanceId}, got ${found}: ${help}`,
     known,
   );
 }

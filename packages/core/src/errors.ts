@@ -314,7 +314,8 @@ export type BudgetShortage = {
 /**
  * A model call was not made, because it did not fit into a budget. Where the code lets it end the orchestration, the
  * instance is suspended instead, until `client.topUp()`. `shortage` is absent when the budget limits money and the model
- * has no price.
+ * has no price. Code never gets one that is `retryable`: only what others had reserved was in its way, so the instance waits
+ * until they have used less, or all of it.
  */
 export class BudgetExceededError extends StetError {
   override name = "BudgetExceededError";

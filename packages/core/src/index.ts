@@ -96,7 +96,7 @@ export type * from "./llm/conversation.ts";
 // Seams
 export type * from "./storage.ts";
 export type * from "./storage-admin.ts";
-export type * from "./storage-budgets.ts";
+export * from "./storage-budgets.ts";
 export type * from "./storage-work.ts";
 export type * from "./llm/provider.ts";
 export type * from "./ports.ts";

@@ -42,6 +42,11 @@ export interface Shortage {
   readonly wanted: number;
 }
 
+/** Whether there would be room if nothing were reserved: then there may be some when bookings are settled for less. */
+export function mayPass({ member, limit, spent, wanted }: Shortage): boolean {
+  return member !== "timeMs" && spent + wanted <= limit;
+}
+
 /**
  * What a turn changes in budgets: in that of its instance and in those of all instances above it, as far as they have
  * one. Done in this order. When the instance ends, or goes on to the next execution, what is left of its bookings is
@@ -57,6 +62,9 @@ export interface BudgetChanges {
 /**
  * Asks for room in all budgets concerned. There is room where each limited sum of spent, reserved and this stays within
  * its limit, and no limit of time has passed at `at` of the commit. A request that is booked already stays booked as it is.
+ *
+ * Where the shortage is of room that others have reserved and may give back ({@link mayPass}), the refusal stands until a booking in the
+ * tree is settled, as it stands until a top-up: whoever is suspended for it, or will be, asks again.
  */
 export interface Booking {
   readonly eventId: number;

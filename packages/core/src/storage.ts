@@ -190,8 +190,8 @@ export interface TurnCommit {
   readonly blocked?: { readonly error: string; readonly buildId: string };
   /**
    * Set when the code would have ended because of these refusals (keys of messages). Like a block, but for every build,
-   * and messages that are no refusals still wake the instance. When one of the refusals is there no more, or was decided
-   * before a top-up, all of them are dropped and the instance is left free instead.
+   * and messages that are no refusals still wake the instance. When one of the refusals is there no more, or does not stand
+   * any more (it was decided before a top-up, or what others had reserved was in its way), all of them are dropped and the instance is left free instead.
    */
   readonly suspended?: { readonly error: string; readonly refusals: readonly StoredMessage["key"][] };
   /** Absent where no budget is drawn on: then none is looked for. */

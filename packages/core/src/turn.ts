@@ -4,7 +4,7 @@
  */
 import { beginningBudget } from "./budget.ts";
 import type { Feed } from "./course.ts";
-import type { Failure } from "./errors.ts";
+import { type BudgetExceededError, type Failure, fromFailure } from "./errors.ts";
 import {
   type ClosingBody,
   type DeliveryBody,
@@ -242,6 +242,7 @@ export class TurnFeed implements Feed {
         const { execution: number, ...body } = message;
         const operation = number === execution.execution ? execution.pending.get(body.source) : undefined;
         if (operation === undefined || !answers(body.kind, operation.body.kind)) return undefined;
+        if (body.kind === "LlmFailed" && isPassingRefusal(body.error)) throw fromFailure(body.error);
         if (body.kind !== "TimerFired") this.effects.settled.push(body.source); // a timer's row was its message
         this.effects.cancelledWork.push(body.source); // answered from elsewhere, so no longer wanted here
         return body;
@@ -367,4 +368,9 @@ function failureOf(
         retryable: false,
       };
   }
+}
+
+/** Whether a call found no room in a budget and may find some later: then the instance waits, and its code is not told. */
+function isPassingRefusal({ code, retryable }: Failure): boolean {
+  return retryable && code === ("budget_exceeded" satisfies BudgetExceededError["code"]);
 }

@@ -238,16 +238,30 @@ export class WorkDispatcher {
   }
 
   #run(job: Job, pool: Pool): void {
-    if (pool === this.#models && !this.#llm().lines.admits(job, this.#environment.clock.now())) {
-      job.leaving = this.#intoLine.ask(job);
-      return;
-    }
+    const mustWait = pool === this.#models && !this.#llm().lines.admits(job, this.#environment.clock.now());
+    if (mustWait && (job.item.request as LlmRequested).options?.cache === undefined) return this.#wait(job);
     pool.running++;
     const begun = workDiagnostics.isHeard ? performance.now() : 0;
-    this.#attempt(job).then(
-      (returned) => this.#found(job, pool, this.#read(job, returned), begun),
-      (error: unknown) => this.#found(job, pool, { failure: toFailure(error) }, begun),
-    );
+    const failed = (error: unknown) => this.#found(job, pool, { failure: toFailure(error) }, begun);
+    const ended = (returned: unknown) => this.#found(job, pool, this.#read(job, returned), begun);
+    if (!mustWait) this.#attempt(job).then(ended, failed);
+    else {
+      const kept = this.#llm().kept(job); // what is kept needs no model, and so no capacity
+      kept.then((answer) => (answer === undefined ? this.#missed(job, pool) : ended(answer)), failed);
+    }
+  }
+
+  /** Nothing is kept for a call whose model may not be asked now. */
+  #missed(job: Job, pool: Pool): void {
+    const saving = this.#beats.end(job, false);
+    if (saving !== undefined) return void saving.then(() => this.#missed(job, pool));
+    pool.running--;
+    this.#wait(job);
+    this.#fill(pool);
+  }
+
+  #wait(job: Job): void {
+    job.leaving = this.#intoLine.ask(job);
   }
 
   /** What the model call answers, or what the activity returns. Never throws. */

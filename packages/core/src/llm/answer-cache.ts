@@ -64,7 +64,7 @@ export class AnswerCache {
     ask: () => Promise<Answered>,
   ): Promise<Answered> {
     const key = this.#keyOf(job, scope, question);
-    const name = JSON.stringify([key.instance, key.execution, key.digest]);
+    const name = nameOf(key);
     for (let other = this.#underway.get(name); other !== undefined; other = this.#underway.get(name)) {
       const answered = await whileWanted(other, job.signal);
       if (answered !== undefined) return asHit(answered);
@@ -80,6 +80,15 @@ export class AnswerCache {
     shared.catch(() => undefined); // mostly nobody waits for it
     this.#underway.set(name, shared);
     return answering;
+  }
+
+  /** The answer that was given before, or that somebody is asking for here: nobody asks for this one. */
+  async kept(job: Job, scope: RecordedCacheScope, question: Payload): Promise<Answered | undefined> {
+    const key = this.#keyOf(job, scope, question);
+    const underway = this.#underway.get(nameOf(key))?.catch(() => undefined);
+    const found = underway ?? this.#find(key);
+    const answered = await whileWanted<Kept | undefined>(found, job.signal);
+    return answered && asHit(answered);
   }
 
   async #findOrAsk(key: AnswerKey, ttlMs: number | undefined, ask: () => Promise<Answered>): Promise<Answered> {
@@ -112,6 +121,11 @@ export class AnswerCache {
     if (typeof scope === "object") return { digest };
     return scope === "instance" ? { digest, instance } : { digest, instance, execution: item.execution };
   }
+}
+
+/** What calls that ask the same at the same time find each other by. */
+function nameOf({ instance, execution, digest }: AnswerKey): string {
+  return JSON.stringify([instance, execution, digest]);
 }
 
 function asHit({ result, model, finishReason }: Kept): Answered {

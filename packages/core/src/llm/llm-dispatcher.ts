@@ -84,6 +84,17 @@ export class LlmDispatcher {
     }
   }
 
+  /** The answer to a call whose model may not be asked now, if one is kept. */
+  async kept(job: Job): Promise<Omit<LlmCompleted, "attempts"> | undefined> {
+    const { request, options = {} } = job.item.request as LlmRequested;
+    const gate = this.lines.nextFor(job, this.#clock.now());
+    if (options.cache === undefined || gate === undefined) return undefined;
+    const answered = await this.#answers.kept(job, options.cache, questionOf(request, gate.route));
+    if (answered === undefined) return undefined;
+    if (options.stream !== undefined) await this.#streams.open(job, options.stream).end(answered.result.text);
+    return { kind: "LlmCompleted", source: job.item.eventId, ...answered };
+  }
+
   #answer(job: Job, stream: AnswerStream | undefined): Promise<Answered> {
     const { request, operation, options = {} } = job.item.request as LlmRequested;
     const { timeoutMs = defaultTimeoutMs, cache } = options;

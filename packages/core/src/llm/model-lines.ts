@@ -100,9 +100,9 @@ export class ModelLines {
     return this.chainOf(asked)[0] as ModelGate;
   }
 
-  /** Whether a new call may start without waiting for anything but a slot. */
+  /** Whether a new call may start without waiting for anything but a slot, or may need nobody to be asked. */
   isFree(request: LlmRequested, now: number): boolean {
-    return this.#next(request, undefined, now)?.isGuarded(now) !== true;
+    return request.options?.cache !== undefined || this.#next(request, undefined, now)?.isGuarded(now) !== true;
   }
 
   /** Where a call stands that has no line yet, or whose line is not known here. */
@@ -118,11 +118,16 @@ export class ModelLines {
   /** Lets a job through to its next model, or not when that one is guarded and the job has no capacity in hand. */
   admits(job: Job, now: number): boolean {
     if (job.asking !== undefined) return true;
-    const gate = this.#next(job.item.request as LlmRequested, job.line, now);
+    const gate = this.nextFor(job, now);
     if (gate === undefined) return true; // the call itself will say why
     if (gate.isGuarded(now)) return false;
     job.asking = { gate, begun: gate.begin() };
     return true;
+  }
+
+  /** The model that a job asks next, if there is one. */
+  nextFor({ item, line }: Job, now: number): ModelGate | undefined {
+    return this.#next(item.request as LlmRequested, line, now);
   }
 
   /** What may be claimed now: for each guarded model the lines in which it is next. */

@@ -2,28 +2,30 @@
  * Budgets: booking, settling and suspending, inside the transaction of a turn; topping up for operators.
  *
  * A budget is a row of its instance, with sums over the instance and all below it. A booking is a row of its request; one
- * that was refused is kept with the key of its refusal in the inbox until that is taken, so that a top-up can tell.
+ * that was refused is kept with the key of its refusal in the inbox until that is taken, so that a top-up or a settlement can
+ * tell.
  *
  * What a refusal says is made here, between reading and writing, so these turns are the only transactions of several
  * statements. They hold all budgets that they draw on, by the keys of the instances, after all other locks.
  */
-import type {
-  Amounts,
-  Booking,
-  BudgetChanges,
-  BudgetLimits,
-  BudgetRecord,
-  InstanceKey,
-  Shortage,
-  StorageAdmin,
-  TurnCommit,
-  WorkerKey,
+import {
+  type Amounts,
+  type Booking,
+  type BudgetChanges,
+  type BudgetLimits,
+  type BudgetRecord,
+  type InstanceKey,
+  mayPass,
+  type Shortage,
+  type StorageAdmin,
+  type TurnCommit,
+  type WorkerKey,
 } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { called, type Routine } from "./routines.ts";
-import { anyBuild } from "./schema.ts";
+import { anyBuild, isWaiting } from "./schema.ts";
 import { insertWork, workRow } from "./turn-parts.ts";
 import { toJson, toText } from "./values.ts";
 
@@ -163,15 +165,17 @@ export class HeldBudgets {
   /** Does what a turn asks, and answers the requests that were refused. */
   async change(turn: TurnCommit, asked: BudgetChanges, worker: WorkerKey, change: ChangeSet): Promise<number[]> {
     const { key, execution, history, ended } = turn;
+    let freed = 0;
     for (const { eventId, used } of asked.settled) {
       const booking = this.#booking(key, execution, eventId);
-      if (booking !== undefined) this.#release(booking, { ...booking.amounts, ...used });
+      if (booking !== undefined && this.#release(booking, { ...booking.amounts, ...used })) freed++;
     }
     if (ended !== undefined || (history.at(-1)?.execution ?? execution) > execution) {
       for (const booking of this.#bookings.values()) {
-        if (booking.instance === key && !booking.gone) this.#release(booking, nothing);
+        if (booking.instance === key && !booking.gone && this.#release(booking, nothing)) freed++;
       }
     }
+    if (freed > 0) await this.#forgetWaiting(key, change);
     const refused: number[] = [];
     for (const wish of asked.bookings) {
       if (!(await this.#book(turn, wish, worker, change))) refused.push(wish.eventId);
@@ -225,7 +229,8 @@ export class HeldBudgets {
            VALUES ($1, $2, $3, $4, $5) RETURNING key`,
           [key, at, execution, eventId, toText(refusal(shortage))],
         );
-        this.#keep({ instance: key, execution, eventId, amounts: nothing, refusal: message!.key, gone: false });
+        const wanted = amounts !== undefined && shortage !== undefined && mayPass(shortage) ? amounts : nothing;
+        this.#keep({ instance: key, execution, eventId, amounts: wanted, refusal: message!.key, gone: false });
         change.turns = true;
         return false;
       }
@@ -247,11 +252,31 @@ export class HeldBudgets {
     this.#bookings.set(`${row.instance}.${row.execution}.${row.eventId}`, row);
   }
 
-  #release(booking: BookingRow, used: Amounts): void {
+  /** Answers whether it was booked. */
+  #release(booking: BookingRow, used: Amounts): boolean {
     this.#keep({ ...booking, gone: true });
-    if (booking.refusal !== null) return;
+    if (booking.refusal !== null) return false;
     this.#add(booking.instance, "reserved", booking.amounts, -1);
     this.#add(booking.instance, "spent", used, 1);
+    return true;
+  }
+
+  /** What was refused for the sake of bookings in the tree does not stand any more, of this batch and of others. */
+  async #forgetWaiting(key: InstanceKey, change: ChangeSet): Promise<void> {
+    const [bookings, instances] = [this.#db.table("bookings"), this.#db.table("instances")];
+    const ofOthers = await this.#db.query(
+      `DELETE FROM ${bookings} b USING ${instances} i, ${instances} s
+       WHERE s.key = $1 AND coalesce(i.root, i.key) = coalesce(s.root, s.key) AND b.instance = i.key AND ${isWaiting}
+       RETURNING 1`,
+      [key],
+    );
+    const topOf = (instance: InstanceKey) => this.#above.get(instance)?.at(-1);
+    const ofBatch = [...this.#bookings.values()].filter(
+      ({ instance, amounts, refusal, gone }) =>
+        !gone && refusal !== null && isSome(amounts) && topOf(instance) === topOf(key),
+    );
+    for (const booking of ofBatch) this.#keep({ ...booking, gone: true });
+    if (ofOthers.length + ofBatch.length > 0) change.turns = true;
   }
 
   #add(instance: InstanceKey, kind: "spent" | "reserved", amounts: Amounts, sign: number): void {
@@ -340,4 +365,8 @@ function shortageOf(rows: readonly BudgetRow[], amounts: Amounts, at: number): S
     }
   }
   return undefined;
+}
+
+function isSome({ tokens, nanoUsd, calls }: Amounts): boolean {
+  return tokens + nanoUsd + calls > 0;
 }

@@ -21,6 +21,9 @@ export function blockedBuild(buildId: string): string {
   return `|${encodeURIComponent(buildId)}|`;
 }
 
+/** Whether a booking was refused for what others have reserved. */
+export const isWaiting = "refusal IS NOT NULL AND tokens + nano_usd + calls > 0";
+
 /** In the place of that list: the instance is suspended, whatever the build. No list looks like it. */
 export const anyBuild = "*";
 
@@ -208,7 +211,8 @@ const firstStep = `
     calls_reserved bigint NOT NULL DEFAULT 0
   );
 
-  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken.
+  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken; with what it
+  -- wanted where only what others have reserved was in its way, and with nothing otherwise.
   CREATE TABLE bookings (
     instance bigint NOT NULL,
     execution integer NOT NULL,
@@ -219,6 +223,8 @@ const firstStep = `
     refusal bigint,
     PRIMARY KEY (instance, execution, event_id)
   );
+  -- commitTurns, where calls are settled: those that may fit now; mostly there are none
+  CREATE INDEX bookings_waiting ON bookings (instance) WHERE ${isWaiting};
 
   -- The key is the offset: a reader that resumes on an instance made anew must not be ahead of it.
   CREATE TABLE outputs (

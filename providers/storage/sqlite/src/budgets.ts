@@ -4,22 +4,23 @@
  * A budget is a row of its instance, with sums over the instance and all below it. A booking is a row of its request; one
  * that was refused is kept with the key of its refusal in the inbox until that is taken, so that a top-up can tell.
  */
-import type {
-  Amounts,
-  Booking,
-  BudgetChanges,
-  BudgetLimits,
-  BudgetRecord,
-  InstanceKey,
-  Shortage,
-  StorageAdmin,
-  StoredInstance,
-  TurnCommit,
+import {
+  type Amounts,
+  type Booking,
+  type BudgetChanges,
+  type BudgetLimits,
+  type BudgetRecord,
+  type InstanceKey,
+  mayPass,
+  type Shortage,
+  type StorageAdmin,
+  type StoredInstance,
+  type TurnCommit,
 } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 import { aboveSql, treeSql } from "./lineage.ts";
-import { anyBuild } from "./schema.ts";
+import { anyBuild, isWaiting } from "./schema.ts";
 import { insertWorkSql, workValues, type WorkValues } from "./turn-parts.ts";
 
 /** What turns and operators do with budgets, within a transaction that is open already. */
@@ -103,6 +104,10 @@ export function prepareBudgets(db: Database): Budgets {
   const deleteBooking = db.prepare<[InstanceKey, number, number]>(
     "DELETE FROM bookings WHERE instance = ? AND execution = ? AND event_id = ?",
   );
+  const forgetWaiting = db.prepare<[InstanceKey]>(
+    `DELETE FROM bookings WHERE ${isWaiting} AND (SELECT coalesce(i.root, i.key) FROM instances i WHERE i.key = instance) =
+       (SELECT coalesce(i.root, i.key) FROM instances i WHERE i.key = ?)`,
+  );
   const insertRefusal = db.prepare<[InstanceKey, number, number, number, string]>(
     "INSERT INTO messages (instance, at, execution, event_id, body) VALUES (?, ?, ?, ?, ?)",
   );
@@ -144,16 +149,30 @@ export function prepareBudgets(db: Database): Budgets {
     }
   };
 
+  /** Answers whether it was booked. */
   const release = (key: InstanceKey, rows: readonly BudgetRow[], execution: number, row: BookingRow, used: Amounts) => {
     deleteBooking.run(key, execution, row.eventId);
-    if (row.refusal === null) add(rows, row, used, -1);
+    const isBooked = row.refusal === null;
+    if (isBooked) add(rows, row, used, -1);
+    return isBooked;
   };
 
-  const settle = ({ key, execution }: TurnCommit, rows: readonly BudgetRow[], { settled }: BudgetChanges): void => {
+  /** Ends bookings. What was refused for their sake does not stand any more. */
+  const settle = (
+    { key, execution, ended, history }: TurnCommit,
+    { settled }: BudgetChanges,
+    change: ChangeSet,
+  ): void => {
+    const over = ended !== undefined || (history.at(-1)?.execution ?? execution) > execution;
+    if (settled.length === 0 && !over) return;
+    const rows = drawnOn.all(key);
+    let freed = 0;
     for (const { eventId, used } of settled) {
       const row = booking.get(key, execution, eventId);
-      if (row !== undefined) release(key, rows, execution, row, { ...amountsOf(row), ...used });
+      if (row !== undefined && release(key, rows, execution, row, { ...amountsOf(row), ...used })) freed++;
     }
+    for (const row of over ? bookingsOf.all(key) : []) if (release(key, rows, row.execution, row, nothing)) freed++;
+    if (freed > 0 && forgetWaiting.run(key).changes > 0) change.turns = true;
   };
 
   /** Answers whether there was room. */
@@ -166,7 +185,8 @@ export function prepareBudgets(db: Database): Budgets {
       const shortage = amounts === undefined ? undefined : shortageOf(rows, amounts, at);
       if (amounts === undefined || shortage !== undefined) {
         const message = insertRefusal.run(key, at, execution, eventId, refusal(shortage)).lastInsertRowid;
-        insertBooking.run(key, execution, eventId, 0, 0, 0, message);
+        const wanted = amounts !== undefined && shortage !== undefined && mayPass(shortage) ? amounts : nothing;
+        insertBooking.run(key, execution, eventId, ...members.map(([member]) => wanted[member]), message);
         change.turns = true;
         return false;
       }
@@ -187,16 +207,11 @@ export function prepareBudgets(db: Database): Budgets {
 
   return {
     change(turn, change) {
-      const { key, budget, history, ended } = turn;
+      const { key, budget } = turn;
       if (budget === undefined) return [];
       const { opened, bookings } = budget;
       if (opened !== undefined) open.run(key, turn.at, ...limitsIn(opened, null));
-      const over = ended !== undefined || (history.at(-1)?.execution ?? turn.execution) > turn.execution;
-      if (budget.settled.length > 0 || over) {
-        const rows = drawnOn.all(key);
-        settle(turn, rows, budget);
-        if (over) for (const row of bookingsOf.all(key)) release(key, rows, row.execution, row, nothing);
-      }
+      settle(turn, budget, change);
       return bookings.filter((wish) => !book(turn, wish, change)).map(({ eventId }) => eventId);
     },
 

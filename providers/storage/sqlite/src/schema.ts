@@ -23,6 +23,9 @@ export const anyBuild = "*";
 export const isRefusal = `EXISTS (SELECT 1 FROM bookings b
   WHERE b.instance = m.instance AND b.execution = m.execution AND b.event_id = m.event_id AND b.refusal = m.key)`;
 
+/** Whether a booking was refused for what others have reserved. */
+export const isWaiting = "refusal IS NOT NULL AND tokens + nano_usd + calls > 0";
+
 const firstStep = `
   -- Small and hot. Keys are never used again: a deleted instance must stay deleted for whoever still holds its key.
   -- root is NULL for the top of a tree, which is its own root. last_chunk is the end of the current history,
@@ -209,7 +212,8 @@ const firstStep = `
     calls_reserved INTEGER NOT NULL DEFAULT 0
   );
 
-  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken.
+  -- Requests under a budget that are not settled. refusal: the message that refused it, until that is taken; with what it
+  -- wanted where only what others have reserved was in its way, and with nothing otherwise.
   CREATE TABLE bookings (
     instance INTEGER NOT NULL,
     execution INTEGER NOT NULL,
@@ -220,6 +224,8 @@ const firstStep = `
     refusal INTEGER,
     PRIMARY KEY (instance, execution, event_id)
   ) WITHOUT ROWID;
+  -- commitTurns, where calls are settled: those that may fit now; mostly there are none
+  CREATE INDEX bookings_waiting ON bookings (instance) WHERE ${isWaiting};
 
   -- The key is the offset: a reader that resumes on an instance made anew must not be ahead of it.
   CREATE TABLE outputs (

@@ -327,6 +327,54 @@ export function budgets(bench: Bench): void {
       assert.equal((await recordOf(store, "a")).blocked, undefined);
     });
 
+    for (const order of ["before", "with", "after"] as const) {
+      test(`what only reservations kept out is asked again when a call of the tree is settled, ${order} its suspension`, async (t) => {
+        const { store, anna } = await twoWorkers(bench, t);
+        const parent = await budgeted(store, anna, "p", { tokens: 150 });
+        const [after, a] = await child(store, anna, parent, "a");
+        const [, b] = await child(store, anna, after, "b");
+        const ofA = await book(store, anna, a, [booking(2)]);
+        const settled = commitOf(ofA.turn, changes({ settled: [{ eventId: 2, used: { tokens: 50 } }] }));
+        const asked = commitOf(b, { ...changes({ bookings: [booking(2)] }), unsettled: true });
+        if (order === "with") await store.commitTurns(anna, [asked, settled]);
+        else await store.commitTurns(anna, [asked]);
+        const refused = await claimTurn(store, anna, { instanceId: "b" });
+        assert.deepEqual(bodiesOf(refused), ["refused 2: p tokens 150 0 100 100"]);
+        if (order === "before") await store.commitTurns(anna, [settled]);
+        await suspend(store, anna, refused);
+        if (order === "after") {
+          assert.deepEqual(await claimIds(store, anna), []);
+          await store.commitTurns(anna, [settled]);
+          await suspend(store, anna, await claimTurn(store, anna, { instanceId: "b" }));
+        }
+
+        const free = await claimTurn(store, anna, { instanceId: "b" });
+        assert.deepEqual([bodiesOf(free), free.unsettled], [[], true]);
+        assert.deepEqual((await book(store, anna, free, [booking(2)], { history: [] })).refused, []);
+        assert.deepEqual(await sums(store, "p"), [{ tokens: 50, nanoUsd: 1_000, calls: 1 }, call]);
+      });
+    }
+
+    test("what would not fit without reservations either is left alone, and so are other trees", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const [one, two] = [
+        await budgeted(store, anna, "one", { calls: 2, tokens: 150 }),
+        await budgeted(store, anna, "two", { calls: 1 }),
+      ];
+      const ofOne = await book(store, anna, one, [booking(2), booking(3, { amounts: times(call, 2) })]);
+      await book(store, anna, two, [booking(2), booking(3)]);
+      for (const id of ["one", "two"]) await suspend(store, anna, await claimTurn(store, anna, { instanceId: id }));
+      await store.sendMessages([message("one", "news")]);
+      const woken = await claimTurn(store, anna);
+      assert.deepEqual(bodiesOf(woken), ["news"]);
+      assert.deepEqual(ofOne.refused, [3]);
+      await run(store, anna, woken, changes({ settled: [{ eventId: 2, used: {} }] }));
+      await suspend(store, anna, await claimTurn(store, anna));
+
+      assert.deepEqual(await claimIds(store, anna), []);
+      assert.equal((await store.admin.stats(START)).blocked, 2);
+    });
+
     test("a refusal that is taken is no longer known", async (t) => {
       const { store, anna } = await twoWorkers(bench, t);
       await book(store, anna, await budgeted(store, anna, "a", { calls: 0 }), [booking(2)]);
@@ -370,7 +418,10 @@ export function budgets(bench: Bench): void {
       const { store, anna } = await twoWorkers(bench, t);
       const parent = await budgeted(store, anna, "p", { calls: 3, timeMs: MINUTE });
       const [, a] = await child(store, anna, parent, "a", { tokens: 500 });
-      const first = await book(store, anna, a, [booking(2), booking(3), booking(4), booking(5)]);
+      const first = await book(store, anna, a, [
+        ...[booking(2), booking(3), booking(4)],
+        booking(5, { amounts: { ...nothing, calls: 4 } }),
+      ]);
       await run(store, anna, first.turn, changes({ settled: [{ eventId: 2, used: { tokens: 9 } }] }));
       const tree = await store.admin.exportTree("p");
       assert.ok(typeof tree === "object");
