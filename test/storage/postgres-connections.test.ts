@@ -1,0 +1,223 @@
+/** How the PostgreSQL provider gets to its server, what it leaves there, and what it makes of trouble on the way. */
+import assert from "node:assert/strict";
+import { after, test, type TestContext } from "node:test";
+import { isStetError, Runtime, activity, orchestration, type StetError, type StorageProvider } from "@stet/core";
+import { mock, says } from "@stet/mock";
+import { postgres, type PostgresOptions } from "@stet/postgres";
+import pg from "pg";
+import { until } from "../chaos/until.ts";
+import { journal } from "../runtime/world.ts";
+import { refusingServer, transactionPooler, type Refusal } from "./fake-server.ts";
+import { databaseUrl, dropSchemas, newSchema } from "./postgres-database.ts";
+
+const schemas: string[] = [];
+
+after(() => dropSchemas(schemas));
+
+function fresh(): string {
+  const schema = newSchema();
+  schemas.push(schema);
+  return schema;
+}
+
+async function opened(t: TestContext, options: PostgresOptions): Promise<StorageProvider> {
+  const store = postgres(options);
+  await store.open();
+  t.after(() => store.close());
+  return store;
+}
+
+async function direct(t: TestContext): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: databaseUrl() });
+  await client.connect();
+  t.after(() => client.end());
+  return client;
+}
+
+const start = (instanceId: string) => ({ instanceId, name: "a", body: "start", at: 0 });
+
+async function refusalOf(t: TestContext, refusal: Refusal, options: Partial<PostgresOptions> = {}) {
+  const server = await refusingServer(refusal);
+  t.after(() => server.close());
+  const connection = { host: "127.0.0.1", port: server.port, user: "stet", database: "stet", ...options.connection };
+  const error = await postgres({ connection })
+    .open()
+    .then(
+      () => assert.fail("Expected the server to be refused"),
+      (thrown: unknown) => thrown,
+    );
+  assert.ok(isStetError(error));
+  return { error: error as StetError, heard: server.heard };
+}
+
+test("TLS is asked for when the connection says so", async (t) => {
+  const { error, heard } = await refusalOf(t, { sqlState: "28000" }, { connection: { ssl: true } });
+
+  assert.deepEqual(heard, ["TLS"]);
+  assert.match(error.message, /does not support SSL/);
+});
+
+test("a password that is a function is asked for each new connection", async (t) => {
+  let asked = 0;
+  const password = async () => `token ${++asked}`;
+  const refusal = { sqlState: "28P01", asksForPassword: true };
+
+  const { error, heard } = await refusalOf(t, refusal, { connection: { password } });
+
+  assert.deepEqual(heard, ["password token 1"]);
+  assert.match(error.message, /the password was refused/);
+  assert.equal(error.retryable, false);
+});
+
+const passing = { "08006": true, "0A000": true, "40001": true, "40P01": true, "53300": true, "57P01": true };
+const lasting = { "3D000": false, "42501": false, "42P01": false, "22021": false };
+for (const [sqlState, retryable] of Object.entries({ ...passing, "25006": true, "57014": true, ...lasting })) {
+  test(`an error of the server is ${retryable ? "" : "not "}retryable by its SQLSTATE: ${sqlState}`, async (t) => {
+    const { error } = await refusalOf(t, { sqlState });
+
+    assert.equal(error.code, "storage_failed");
+    assert.equal(error.retryable, retryable);
+    assert.deepEqual(error.details, { code: sqlState });
+  });
+}
+
+test("a transaction that another was in the way of is made again", async (t) => {
+  const schema = fresh();
+  const store = await opened(t, { url: databaseUrl(), schema });
+  const client = await direct(t);
+  await client.query(`SET search_path = ${schema};
+    CREATE SEQUENCE tries;
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      CASE nextval('${schema}.tries') WHEN 1 THEN RAISE EXCEPTION 'no' USING ERRCODE = '40001';
+        WHEN 2 THEN RAISE EXCEPTION 'no' USING ERRCODE = '40P01'; ELSE RETURN NEW; END CASE; END $$;
+    CREATE TRIGGER refusing BEFORE INSERT ON instances FOR EACH ROW EXECUTE FUNCTION refuse()`);
+
+  assert.deepEqual(await store.startInstances([start("a")]), ["started"]);
+});
+
+test("several processes may make a schema at once, and several stores are in one database", async (t) => {
+  const [one, other] = [fresh(), fresh()];
+  const stores = await Promise.all(
+    [one, one, one, one, other].map((schema) => opened(t, { url: databaseUrl(), schema })),
+  );
+
+  await stores[0]!.startInstances([start("a")]);
+
+  assert.equal((await stores[3]!.admin.getInstances(["a"])).length, 1);
+  assert.equal((await stores[4]!.admin.getInstances(["a"])).length, 0);
+});
+
+test("a pool that was handed in stays open", async (t) => {
+  const pool = new pg.Pool({ connectionString: databaseUrl() });
+  t.after(() => pool.end());
+  const store = postgres({ pool, schema: fresh() });
+  await store.open();
+  await store.close();
+
+  assert.equal((await pool.query("SELECT 1")).rowCount, 1);
+  assert.throws(() => postgres({ pool, url: databaseUrl() }), /either a pool or a url/);
+});
+
+test("a statement that takes too long fails as retryable, and the next has another connection", async (t) => {
+  const schema = fresh();
+  const store = await opened(t, { url: databaseUrl(), schema, statementTimeoutMs: 500 });
+  const client = await direct(t);
+  await client.query(`BEGIN; LOCK TABLE ${schema}.instances`);
+
+  const error: unknown = await store.startInstances([start("a")]).catch((thrown: unknown) => thrown);
+
+  assert.ok(isStetError(error) && error.retryable, String(error));
+  await client.query("ROLLBACK");
+  await until("the store to answer again", () =>
+    store.startInstances([start("b")]).then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+test("a listener whose connection was cut hears again, and nothing else is lost", async (t) => {
+  const schema = fresh();
+  const connection = { connectionString: databaseUrl(), application_name: schema };
+  const store = await opened(t, { connection, schema });
+  const other = await opened(t, { url: databaseUrl(), schema });
+  const heard: string[] = [];
+  t.after(store.onChange(({ instances = [] }) => heard.push(...instances)));
+  const client = await direct(t);
+  const listeners = async () => {
+    const { rows } = await client.query<{ pid: number }>(
+      "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND query LIKE 'LISTEN%'",
+      [schema],
+    );
+    return rows.map(({ pid }) => pid);
+  };
+  const [before] = await listeners();
+  assert.ok(before !== undefined);
+
+  await client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", [schema]);
+
+  await until("another listener", async () => (await listeners()).some((pid) => pid !== before));
+  await other.startInstances([start("a")]);
+  await until("the start to be heard of", () => heard.includes("a"));
+  await until("the store to answer again", () =>
+    store.startInstances([start("b")]).then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+const echo = activity("echo", async (_ctx, n: number) => n);
+const tour = orchestration("tour", async (ctx, n: number) => {
+  const first = await ctx.activity(echo, n);
+  await ctx.timer(20);
+  ctx.state.set("said", await ctx.generate("Well?"));
+  return first + ((await ctx.waitForEvent<number>("more")) ?? 0);
+});
+
+async function tours(t: TestContext, storage: StorageProvider, outside: StorageProvider): Promise<void> {
+  const llm = mock().otherwise(says("yes"));
+  const options = { orchestrations: [tour], activities: [echo], llm, logger: journal() };
+  const runtime = await Runtime.start({ storage, ...options });
+  t.after(() => runtime.shutdown());
+  const client = await Runtime.start({ storage: outside, orchestrations: [], logger: journal() });
+  t.after(() => client.shutdown());
+  const runs = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => client.client.startOrchestration(tour, n, { budget: { calls: 1 } })),
+  );
+  for (const run of runs) await run.raiseEvent("more", 100);
+
+  const results = await Promise.all(runs.map((run) => run.result()));
+
+  assert.deepEqual(
+    results,
+    runs.map((_, n) => n + 100),
+  );
+}
+
+test("nothing is left on a connection: a pooler may exchange them between transactions", async (t) => {
+  const pooler = await transactionPooler(databaseUrl());
+  t.after(() => pooler.close());
+  const schema = fresh();
+  const url = `postgres://stet@127.0.0.1:${pooler.port}/pooled`;
+  const pooled = () => postgres({ url, schema, notify: databaseUrl() });
+
+  await tours(t, pooled(), pooled());
+
+  assert.ok(pooler.exchanges() > 20, `${pooler.exchanges()} exchanges`);
+});
+
+test("without announcements workers find what others start, and no connection listens", async (t) => {
+  const schema = fresh();
+  const connection = { connectionString: databaseUrl(), application_name: schema };
+  const deaf = () => postgres({ connection, schema, notify: false });
+
+  await tours(t, deaf(), deaf());
+
+  const client = await direct(t);
+  const { rows } = await client.query(
+    "SELECT 1 FROM pg_stat_activity WHERE application_name = $1 AND query ~* '(listen|notify)'",
+    [schema],
+  );
+  assert.deepEqual(rows, []);
+});
