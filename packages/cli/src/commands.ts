@@ -25,6 +25,7 @@ import { outputs } from "./commands/outputs.ts";
 import { prune } from "./commands/prune.ts";
 import { raise } from "./commands/raise.ts";
 import { reject } from "./commands/reject.ts";
+import { replay } from "./commands/replay.ts";
 import { resume } from "./commands/resume.ts";
 import { retry } from "./commands/retry.ts";
 import { show } from "./commands/show.ts";
@@ -41,6 +42,6 @@ export const commands: readonly (readonly [heading: string, files: readonly Comm
   ["Look", [list, show, watch, history, outputs, stats]],
   ["Act", [start, raise, approve, reject, cancel, terminate, resume, retry, topUp, fork]],
   ["Keep and remove", [exportInstance, importInstance, deleteInstance, prune]],
-  ["Code", [diagram]],
+  ["Code", [replay, diagram]],
   ["Set up", [doctor, migrate, bench, completion]],
 ];
