@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { activity, NonRetryableError, orchestration, Runtime } from "@stet/core";
+import { sqlite } from "@stet/sqlite";
 import { exitCodes } from "stet";
 import { makeProject } from "../diagram/project.ts";
 import { json, type } from "./terminal.ts";
@@ -82,6 +84,34 @@ test("--check ends with 1 and a diff when a diagram is not what the code is, and
     json<{ file: string }[]>(again).map(({ file }) => file),
     ["docs/diagrams/sell.mmd"],
   );
+});
+
+test("--instance prints the way of one instance, and --fleet that of all", async (t) => {
+  const cwd = await makeProject(t, { "src.ts": source });
+  const storage = sqlite(join(cwd, "a.db"));
+  const pay = activity("pay", async (_ctx, price: number) => {
+    if (price > 3) throw new NonRetryableError("too much");
+    return price;
+  });
+  const buy = orchestration("buy", async (ctx, price: number) => ctx.activity(pay, price));
+  const runtime = await Runtime.start({ storage, orchestrations: [buy], activities: [pay] });
+  for (const price of [1, 2, 3, 4]) {
+    const run = await runtime.startOrchestration(buy, price, { instanceId: `buy-${price}` });
+    await run.result().catch(() => undefined);
+  }
+  await runtime.shutdown();
+
+  const store = ["-s", "sqlite:a.db"];
+  const one = await type(["diagram", "--instance", "buy-4", ...store], { cwd });
+  const all = await type(["diagram", "--fleet", "--format", "json", ...store], { cwd });
+  const unknown = await type(["diagram", "--instance", "buy-5", ...store], { cwd });
+
+  assert.match(one.stdout, /│ activity pay: .*, failed │/);
+  assert.equal(all.stderr, "buy: 4 instances\n");
+  const graph = JSON.parse(all.stdout) as { nodes: { id: string; mark: { visits: number; failures: number } }[] };
+  const { visits, failures } = graph.nodes.find(({ id }) => id === "activity_pay")?.mark ?? {};
+  assert.deepEqual([visits, failures], [4, 1]);
+  assert.equal(unknown.code, exitCodes.instance);
 });
 
 test("--embed refreshes the diagrams in Markdown, and --check says when they are old", async (t) => {

@@ -3,15 +3,14 @@
  * and what they record is followed through what was read from their source.
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
-import { pathToFileURL } from "node:url";
-import type { AnyOrchestration, HistoryEvent } from "@stet/core";
-import { type FlowGraph, followHistory, readFlowGraphs, toMermaid, type Visit } from "@stet/diagram";
+import type { HistoryEvent } from "@stet/core";
+import { type FlowGraph, followHistory, toMermaid, type Visit } from "@stet/diagram";
 import { answer, given, type Program, programs, start } from "@stet/testing";
 import fc from "fast-check";
 import { filesIn, root } from "./corpus.ts";
 import { makeProject } from "./project.ts";
+import { pairs } from "./pairs.ts";
 import { randomRun } from "./random-runs.ts";
 import { sourceOf } from "./program-source.ts";
 import { saga } from "./corpus/failures.ts";
@@ -67,11 +66,11 @@ test("followHistory() names the nodes and the requests that were made there", as
     ok: true,
     visits: [
       { node: "start" },
-      { node: "activity_weigh", event: 2 },
-      { node: "activity_charge", event: 4 },
-      { node: "activity_ship", event: 6 },
-      { node: "catch_on_failure" },
-      { node: "activity_refund", event: 8 },
+      { node: "activity_weigh", from: "start", event: 2 },
+      { node: "activity_charge", from: "activity_weigh", event: 4 },
+      { node: "activity_ship", from: "activity_charge", event: 6 },
+      { node: "catch_on_failure", from: "activity_ship" },
+      { node: "activity_refund", from: "catch_on_failure", event: 8 },
     ],
   });
 });
@@ -95,28 +94,6 @@ test("followHistory() says at which event a history goes another way", async () 
     [2, 4, 5],
   );
 });
-
-interface Pair {
-  readonly orchestration: AnyOrchestration;
-  readonly graph: FlowGraph;
-}
-
-/** What the modules export, each with the graph of its source. */
-async function pairs(paths: readonly string[], folder: string): Promise<readonly Pair[]> {
-  const modules = await Promise.all(paths.map((path) => import(pathToFileURL(join(folder, path)).href)));
-  const exported = modules
-    .flatMap((module) => Object.values(module as Record<string, unknown>))
-    .filter(isOrchestration);
-  const graphs = readFlowGraphs({ files: paths, folder });
-  return graphs.flatMap((graph) => {
-    const orchestration = exported.find(({ name }) => name === graph.name);
-    return orchestration === undefined ? [] : [{ orchestration, graph }];
-  });
-}
-
-function isOrchestration(value: unknown): value is AnyOrchestration {
-  return typeof value === "object" && value !== null && "kind" in value && value.kind === "orchestration";
-}
 
 function graphOf(name: string): FlowGraph {
   const graph = corpus.find((each) => each.graph.name === name)?.graph;

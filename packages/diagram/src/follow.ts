@@ -12,6 +12,8 @@ import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind, Part } from "./graph.
 /** One node on the path of a history. */
 export interface Visit {
   readonly node: string;
+  /** The node before it: an edge leads from there to here. Absent at the start, and where others were waited for. */
+  readonly from?: string;
   /** The request that was made there. Absent where nothing is recorded, as in decisions. */
   readonly event?: number;
 }
@@ -231,7 +233,8 @@ function request(states: readonly State[], map: FlowMap, wanted: Wanted): State[
         is: isDone ? "left" : "waiting",
         event: wanted.event,
       } as Walker;
-      return { ...replaced(after, walker, [moved]), trail: visited(after.trail, node.id, wanted.event) };
+      const trail = visited(after.trail, node.id, originOf(after.walkers[walker], node), wanted.event);
+      return { ...replaced(after, walker, [moved]), trail };
     }),
   );
 }
@@ -265,7 +268,7 @@ function cancelled(state: State): State {
 function arrivals(state: State, map: FlowMap, kind: FlowNodeKind): State[] {
   return reached(state, map, (node) => node.kind === kind).map(({ state: after, walker, node }) => ({
     ...replaced(after, walker, []),
-    trail: visited(after.trail, node.id),
+    trail: visited(after.trail, node.id, originOf(after.walkers[walker], node)),
   }));
 }
 
@@ -304,7 +307,8 @@ function reachedBy(
       const own = after.walkers.indexOf(walker);
       const left: Walker = { ...walker, is: "left" };
       const { event: _event, ...free } = left;
-      return reachedBy(replaced(after, own, [free]), own, map, isIt, seen);
+      const joining = { ...replaced(after, own, [free]), trail: visited(after.trail, walker.at) };
+      return reachedBy(joining, own, map, isIt, seen);
     });
   }
   const node = map.node(walker.at);
@@ -348,7 +352,8 @@ function entered(
   if (walker.begunBy !== undefined && map.isHome(forkOf(walker.begunBy), id)) return [];
   if (!isSilent(node.kind)) return [];
   const { failed: _failed, event: _event, ...rest } = walker;
-  const moved = { ...replaced(state, i, [{ ...rest, at: id, is: "left" }]), trail: visited(state.trail, id) };
+  const trail = visited(state.trail, id, originOf(walker, node));
+  const moved = { ...replaced(state, i, [{ ...rest, at: id, is: "left" }]), trail };
   return reachedBy(moved, i, map, isIt, been);
 }
 
@@ -376,7 +381,7 @@ function forked(
       : { ...rest, at: node.join, is: "joining", event: -1 - state.forks };
   const after: State = {
     walkers: [...state.walkers.slice(0, i), own, ...state.walkers.slice(i + 1), ...begun],
-    trail: visited(state.trail, node.id),
+    trail: visited(state.trail, node.id, originOf(walker, node)),
     forks: state.forks + 1,
   };
   const others = begun.map((_begun, k) => state.walkers.length + k);
@@ -432,8 +437,15 @@ function replaced(state: State, i: number, walkers: readonly Walker[]): State {
   return { ...state, walkers: [...state.walkers.slice(0, i), ...walkers, ...state.walkers.slice(i + 1)] };
 }
 
-function visited(trail: Trail | undefined, node: string, event?: number): Trail {
-  return { visit: { node, ...(event !== undefined && { event }) }, before: trail };
+function visited(trail: Trail | undefined, node: string, from?: string, event?: number): Trail {
+  const visit = { node, ...(from !== undefined && { from }), ...(event !== undefined && { event }) };
+  return { visit, before: trail };
+}
+
+/** Where somebody comes from who enters a node. */
+function originOf(walker: Walker | undefined, node: FlowNode): string | undefined {
+  const from = walker?.is === "entering" ? forkOf(walker.begunBy ?? "") : walker?.at;
+  return from === node.id ? undefined : from;
 }
 
 function unwound(trail: Trail | undefined): Visit[] {

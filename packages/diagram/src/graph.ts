@@ -67,7 +67,27 @@ export interface FlowNode extends Looks {
   readonly mode?: Concurrency;
   /** The join at which the flow stops for what this fork begins. Absent when it goes on. */
   readonly join?: string;
+  /** What recorded executions did here. Absent unless histories are marked. */
+  readonly mark?: NodeMark;
   readonly at: SourcePosition;
+}
+
+/** What recorded executions did at a node: all of them together. Where nothing is asked for, only `visits` counts. */
+export interface NodeMark {
+  readonly visits: number;
+  /** Requests that failed, were cancelled or refused, and waits that ended by their timeout. */
+  readonly failures: number;
+  /** Requests without an answer. */
+  readonly open: number;
+  /** Attempts of activities and model calls. */
+  readonly attempts: number;
+  /** Input and output of models. */
+  readonly tokens: number;
+  readonly costUsd: number;
+  /** From a request to its answer, the time that half of them did not exceed. Absent without answers. */
+  readonly p50Ms?: number;
+  /** The time that 19 of 20 did not exceed. */
+  readonly p95Ms?: number;
 }
 
 /**
@@ -88,6 +108,8 @@ export interface FlowEdge {
   readonly label?: string;
   /** A fork that happens any number of times. */
   readonly many?: true;
+  /** How often recorded executions went this way. Absent unless histories are marked. */
+  readonly taken?: number;
 }
 
 /** Nodes that belong together. */

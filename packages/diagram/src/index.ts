@@ -12,12 +12,14 @@ export type {
   FlowNode,
   FlowNodeKind,
   Looks,
+  NodeMark,
   Part,
   SourcePosition,
 } from "./graph.ts";
 
 // From history to path
 export { type FlowPath, followHistory, type Visit } from "./follow.ts";
+export { type MarkedGraph, markHistories } from "./marks.ts";
 
 // From stack frame to source
 export { callAt, type SourceCall, type SourceText } from "./source/call-at.ts";

@@ -1,9 +1,11 @@
 import { Command, Option } from "@commander-js/extra-typings";
+import { ConfigurationError, type HistoryEvent } from "@stet/core";
 import type { DiagramFormat, DiagramProject, FileChange, FlowGraph } from "@stet/diagram";
 import type { CommandFile } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Colors } from "../output.ts";
 import type { Session } from "../session.ts";
+import { countOf } from "../words.ts";
 
 const formats = ["mermaid", "sequence", "dot", "plantuml", "svg", "json", "preview"] as const;
 
@@ -19,12 +21,16 @@ export const diagram: CommandFile = (session) =>
       "--embed [files...]",
       "refresh the diagrams in Markdown, behind <!-- stet diagram NAME -->, and write no file",
     )
+    .option("--instance <id>", "print the way that this instance took, with times, attempts, tokens and cost")
+    .option("--fleet", "print counts, times and failure rates of all instances of the store")
     .option("--check", "write nothing; fail with a diff when a diagram is not what the code is")
-    .action(async ({ name, format, output, preview, embed, check }) => {
+    .action(async ({ name, format, output, preview, instance, fleet, embed, check }) => {
       const project = await projectOf(session, { format, output });
       const { graphNamed, planDiagrams, planEmbedded, planSome, readProjectGraphs } = await import("@stet/diagram");
       const graphs = readProjectGraphs(project);
       const chosen = name === undefined ? graphs : [graphNamed(graphs, name)];
+      if (instance !== undefined) return print(session, [await wayOf(session, graphs, instance)], format ?? "preview");
+      if (fleet === true) return print(session, await waysOfAll(session, chosen), format ?? "preview");
       if (preview === true) return print(session, chosen, format ?? "preview");
       const changes =
         embed !== undefined
@@ -50,6 +56,48 @@ async function print({ out }: Session, graphs: readonly FlowGraph[], format: Dia
   const { drawDiagram } = await import("@stet/diagram");
   const drawn = await Promise.all(graphs.map(async (graph) => (await drawDiagram(graph, format)).trimEnd()));
   out.result(graphs, () => drawn.join("\n\n"));
+}
+
+/** The graph of an instance, with what its current execution did. */
+async function wayOf(session: Session, graphs: readonly FlowGraph[], instanceId: string): Promise<FlowGraph> {
+  const { graphNamed, markHistories } = await import("@stet/diagram");
+  return session.withClient(async (client) => {
+    const instance = client.instance(instanceId);
+    const [{ name, version }, history] = await Promise.all([instance.status(), instance.history()]);
+    const marked = markHistories(graphNamed(graphs, version === undefined ? name : `${name}@${version}`), [history]);
+    if (marked.strayed > 0) {
+      throw new ConfigurationError(
+        `Expected the history of instance ${instanceId} to be a path through orchestration ${name} of the source, got one that other code has recorded: stet replay ${instanceId} says where they part`,
+      );
+    }
+    return marked;
+  });
+}
+
+/** The graphs that have instances, each with what the current executions of all of them did. */
+async function waysOfAll(session: Session, graphs: readonly FlowGraph[]): Promise<FlowGraph[]> {
+  const { markHistories } = await import("@stet/diagram");
+  return session.withClient(async (client) => {
+    const marked: FlowGraph[] = [];
+    for (const graph of graphs) {
+      const { name, version } = graph;
+      const histories: HistoryEvent[][] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await client.list({ name, version, limit: 200, ...(cursor !== undefined && { cursor }) });
+        const read = page.instances.map(({ instanceId }) => client.instance(instanceId).history());
+        histories.push(...(await Promise.all(read)));
+        ({ cursor } = page);
+      } while (cursor !== undefined);
+      if (histories.length === 0) continue;
+      const ways = markHistories(graph, histories);
+      const { followed, strayed } = ways;
+      const others = strayed === 0 ? "" : `, and ${strayed} that other code has recorded`;
+      session.out.note(`${name}: ${countOf(followed, "instance")}${others}`);
+      marked.push(ways);
+    }
+    return marked;
+  });
 }
 
 async function write({ out }: Session, { folder }: DiagramProject, changes: readonly FileChange[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** DOT, the language of Graphviz. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import { colorOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
+import { shadeOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A graph in DOT, for Graphviz and whatever reads its language. The same graph always gives the same text, and a change of
@@ -57,8 +57,9 @@ const shapes: { readonly [Kind in FlowNodeKind]: string } = {
 };
 
 function nodeLine(node: FlowNode): string {
-  const { fill, line } = palette[colorOf(node)];
-  const label = wrapped(labelOf(node), node.kind === "decision" ? 18 : 40);
+  const { fill, line } = palette[shadeOf(node)];
+  const lines = labelOf(node).split("\n");
+  const label = lines.map((each) => wrapped(each, node.kind === "decision" ? 18 : 40)).join("\n");
   const shape = label === "" ? `shape=circle, width=0.2, height=0.2, style="filled"` : shapes[node.kind];
   return `${quoted(node.id)} [label=${quoted(label)}, ${shape}, fillcolor="${fill}", color="${line}"]`;
 }
@@ -72,11 +73,17 @@ const strokes: { readonly [Kind in FlowEdge["kind"]]: string } = {
 
 function edgeLine(edge: FlowEdge): string {
   const words = wordsOf(edge);
-  const attributes = [words === "" ? "" : `label=${quoted(` ${words} `)}`, strokes[edge.kind]].filter(
+  const attributes = [words === "" ? "" : `label=${quoted(` ${words} `)}`, strokes[edge.kind], markOf(edge)].filter(
     (each) => each !== "",
   );
   const list = attributes.length === 0 ? "" : ` [${attributes.join(", ")}]`;
   return `${quoted(edge.from)} -> ${quoted(edge.to)}${list}`;
+}
+
+/** With marks, a way that was taken is thick, and one that was not is faint. */
+function markOf({ taken }: FlowEdge): string {
+  if (taken === undefined) return "";
+  return taken > 0 ? "penwidth=2.5" : `color="${palette.faint.line}", fontcolor="${palette.faint.line}"`;
 }
 
 /** Lines of about so many characters, broken between words. */

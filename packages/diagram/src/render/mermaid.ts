@@ -1,7 +1,6 @@
 /** Mermaid flowcharts. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import type { DiagramColor } from "@stet/core";
-import { colorOf, colorsIn, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
+import { shadeOf, shadesIn, headingOf, ink, labelOf, nestedLines, palette, type Shade, wordsOf } from "./looks.ts";
 
 /**
  * A Mermaid flowchart. The same graph always gives the same text, and a change of the graph changes only its lines.
@@ -24,7 +23,7 @@ export function toMermaid(graph: FlowGraph): string {
       close: "end",
     }),
     ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
-    ...colorsIn(graph).map((color) => {
+    ...shadesIn(graph).map((color) => {
       const { fill, line } = palette[color];
       return `  classDef ${classOf(color)} fill:${fill},stroke:${line},color:${ink}`;
     }),
@@ -59,23 +58,25 @@ function nodeLine(node: FlowNode): string {
   const { id, kind } = node;
   const label = labelOf(node);
   const [open, close] = shapes[kind];
-  const color = colorOf(node);
+  const color = shadeOf(node);
   return `${id}${open}"${label === "" ? " " : escaped(label)}"${close}${color === "grey" ? "" : `:::${classOf(color)}`}`;
 }
 
 /** What has no class of its own is grey. */
-function classOf(color: DiagramColor): string {
+function classOf(color: Shade): string {
   return color === "grey" ? "default" : color;
 }
 
 function edgeLine(edge: FlowEdge): string {
-  const { from, to, kind } = edge;
-  const arrow = kind === "next" ? "-->" : kind === "fork" ? "==>" : "-.->";
+  const { from, to, kind, taken } = edge;
+  // With marks, a thick line is a way that was taken.
+  const isThick = taken === undefined ? kind === "fork" : taken > 0;
+  const arrow = isThick ? "==>" : kind === "next" || kind === "fork" ? "-->" : "-.->";
   const words = wordsOf(edge);
   return `${from} ${arrow}${words === "" ? "" : `|"${escaped(words)}"|`} ${to}`;
 }
 
 /** Text between quotes: what Mermaid or HTML would take for its own is written as an entity. */
 function escaped(text: string): string {
-  return text.replaceAll(/[#"<>&`\\]/g, (character) => `#${character.codePointAt(0)};`);
+  return text.replaceAll(/[#"<>&`\\]/g, (sign) => `#${sign.codePointAt(0)};`).replaceAll("\n", "<br/>");
 }

@@ -1,6 +1,6 @@
 /** PlantUML, as state diagrams: the one kind of PlantUML's that draws any graph as it is. */
 import type { FlowEdge, FlowGraph, FlowNode, FlowNodeKind } from "../graph.ts";
-import { colorOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
+import { shadeOf, headingOf, ink, labelOf, nestedLines, palette, wordsOf } from "./looks.ts";
 
 /**
  * A PlantUML state diagram. The same graph always gives the same text, and a change of the graph changes only its lines.
@@ -47,7 +47,7 @@ function nodeLine(node: FlowNode): string {
   const { id, kind } = node;
   const label = labelOf(node);
   if ((kind === "fork" || kind === "join") && label === "") return `state ${id} <<${kind}>>`;
-  const { fill, line } = palette[colorOf(node)];
+  const { fill, line } = palette[shadeOf(node)];
   const stereotype = stereotypes[kind];
   return `state "${escaped(label)}" as ${id}${stereotype === undefined ? "" : ` <<${stereotype}>>`} ${fill};line:${line.slice(1)}`;
 }
@@ -61,12 +61,19 @@ const arrows: { readonly [Kind in FlowEdge["kind"]]: string } = {
 
 function edgeLine(edge: FlowEdge): string {
   const words = wordsOf(edge);
-  return `${edge.from} ${arrows[edge.kind]} ${edge.to}${words === "" ? "" : ` : ${escaped(words)}`}`;
+  return `${edge.from} ${arrowOf(edge)} ${edge.to}${words === "" ? "" : ` : ${escaped(words)}`}`;
+}
+
+/** With marks, a way that was taken is bold, and one that was not is faint. */
+function arrowOf({ kind, taken }: FlowEdge): string {
+  if (taken === undefined) return arrows[kind];
+  return taken > 0 ? "-[bold]->" : `-[${palette.faint.line}]->`;
 }
 
 /** Text on a line: what is neither a word nor harmless is written by its number, as it may begin markup, a macro or a comment. */
 function escaped(text: string): string {
   return text.replaceAll(/[^\p{L}\p{N} .,:()=?|…]/gu, (sign) => {
+    if (sign === "\n") return "\\n";
     const number = sign.codePointAt(0)?.toString(16).toUpperCase();
     return `<U+${number?.padStart(4, "0")}>`;
   });

@@ -40,7 +40,9 @@ class Preview {
   readonly #groups: ReadonlyMap<string, string>;
 
   constructor({ nodes, groups }: FlowGraph) {
-    this.#texts = new Map(nodes.map((node) => [node.id, `${words[node.kind] ?? ""}${labelOf(node)}`]));
+    this.#texts = new Map(
+      nodes.map((node) => [node.id, `${words[node.kind] ?? ""}${labelOf(node).replace("\n", ": ")}`]),
+    );
     this.#groups = new Map(groups.map(({ id, label }) => [id, label]));
   }
 
