@@ -4,11 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { promisedBy } from "./promised.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -29,7 +30,7 @@ for (const folder of ["samples", "samples/agents"]) {
 
   for (const name of names) {
     test(`${folder}/${name} prints what its header says`, { timeout: 60_000 }, async () => {
-      const expected = promised(readFileSync(join(root, folder, name), "utf8"));
+      const expected = promisedBy(join(root, folder, name));
 
       const { stdout } = await run(
         process.execPath,
@@ -40,11 +41,4 @@ for (const folder of ["samples", "samples/agents"]) {
       assert.equal(stdout, expected);
     });
   }
-}
-
-/** The lines below ` * Prints:` in the first comment of a sample, without their margin. */
-function promised(source: string): string {
-  const lines = /^\/\*\*[\s\S]*?\n \* Prints:\n([\s\S]*?)\n \*\//.exec(source)?.[1];
-  assert.ok(lines !== undefined, "Expected the first comment to end with the lines below Prints:, got no such lines.");
-  return lines.replaceAll(/^ \* {3}/gm, "") + "\n";
 }
