@@ -46,7 +46,8 @@ export class Clocks {
     const tookMs = performance.now() - askedAt;
     const worker = workerOf(answer);
     if (this.#byDatabase && (tookMs < slowMs || !this.#ahead.has(worker))) {
-      this.#lastAhead = Math.round(answer.store_now - now - tookMs / 2);
+      // At most: what is asked for may come late by as long as this took, and never early.
+      this.#lastAhead = answer.store_now + 1 - now;
       this.#ahead.set(worker, this.#lastAhead);
     }
     return answer;

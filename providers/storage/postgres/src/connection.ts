@@ -144,7 +144,8 @@ export class Connection {
 
   async #connect(): Promise<Open> {
     const { schema, statementTimeoutMs } = this.#options;
-    const pool = this.#options.pool instanceof pg.Pool ? this.#options.pool : openPool(this.#options.pool);
+    const { pool: given } = this.#options;
+    const pool = given instanceof pg.Pool ? given : openPool({ connectionTimeoutMillis: statementTimeoutMs, ...given });
     try {
       const client = await pool.connect();
       try {
@@ -167,7 +168,7 @@ export class Connection {
   }
 
   #lineOf(pool: pg.Pool): (() => Promise<Line>) | undefined {
-    const { notify } = this.#options;
+    const { notify, statementTimeoutMs } = this.#options;
     if (notify === false) return undefined;
     if (notify === true) {
       return async () => {
@@ -176,7 +177,7 @@ export class Connection {
       };
     }
     return async () => {
-      const client = new pg.Client({ connectionString: notify });
+      const client = new pg.Client({ connectionString: notify, connectionTimeoutMillis: statementTimeoutMs });
       await client.connect();
       return { client, end: () => void client.end().catch(() => undefined) };
     };
