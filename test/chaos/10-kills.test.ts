@@ -11,11 +11,11 @@ const seed = Number(process.env["STET_SEED"] ?? Date.now() % 1_000_000_000);
 for (const workers of [1, 2]) {
   const victim = workers === 1 ? "a worker" : "either of two workers on one file";
   test(`${victim} is killed fifty times in the middle of 200 instances (seed ${seed})`, async (t) => {
-    const report = await killAgainAndAgain({ seed, instances: 200, kills: 50, workers });
+    const report = await killAgainAndAgain({ seed, instances: 200, strikes: 50, workers });
 
     t.diagnostic(JSON.stringify({ seed, ...report }));
     assert.ok(
-      report.underWayAtKill.every((count) => count > 0),
+      report.underWay.every((count) => count > 0),
       "every kill found instances under way",
     );
     assert.ok(report.startedAgain > 50, "kills hit activities in the middle");

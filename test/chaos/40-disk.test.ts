@@ -12,8 +12,9 @@ import { sqlite } from "@stet/sqlite";
 import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
 import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
 import { openSite, type WorkerProcess } from "./site.ts";
-import { assertIntact, assertSound } from "./soundness.ts";
+import { assertSound } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
+import { assertIntact } from "./stores.ts";
 import { until } from "./until.ts";
 
 const mayLimit = runs("prlimit", "--version");
@@ -121,7 +122,7 @@ test("a store that is exchanged for another is left alone by who has the old one
   });
   assert.deepEqual((await other.stats()).workers, []);
   await worker.kill();
-  assertIntact(site.store);
+  await assertIntact(site.store);
 
   const heir = site.launch("heir", { store: old, saysEnd: true });
   await until("all instances to end", () => hasEnded(heir));

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HistoryEvent } from "@stet/core";
 import Sqlite from "better-sqlite3";
+import { databaseUrl } from "../storage/postgres-database.ts";
 import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
 import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
 import type { Site, WorkerProcess } from "./site.ts";
@@ -32,34 +33,39 @@ test("a lock that is held longer than anybody waits, and longer than the dead ar
   for (const { log } of workers) assert.doesNotMatch(log(), /dead/, "those who wait for the same lock are not dead");
 });
 
-test("a worker that is stopped, taken for dead and continued changes nothing and comes back", async (t) => {
-  const instances = 40;
-  const site = await crowdedSite(t, instances);
-  const stale = site.launch("stale", { pauseMs: 50, lagMs: 2_000 });
-  await atWork(site);
-  stale.signal("SIGSTOP");
-  const heir = site.launch("heir");
-  await until("the heir to be ready", heir.isReady);
-  assert.ok(!tells(heir, "buried", "stale"), "it is not dead yet: its process is there");
+for (const [where, server] of [
+  ["a file", () => undefined],
+  ["PostgreSQL", databaseUrl],
+] as const) {
+  test(`a worker that is stopped, taken for dead and continued changes nothing and comes back, on ${where}`, async (t) => {
+    const instances = 40;
+    const site = await crowdedSite(t, instances, server());
+    const stale = site.launch("stale", { pauseMs: 50, lagMs: 2_000 });
+    await atWork(site);
+    stale.signal("SIGSTOP");
+    const heir = site.launch("heir");
+    await until("the heir to be ready", heir.isReady);
+    assert.ok(!tells(heir, "buried", "stale"), "it is not dead yet: its process is there");
 
-  await until("all instances to end", () => allEnded(site.client), { everyMs: 50 });
-  assert.ok(tells(heir, "buried", "stale"), "the heir waited, and took over");
-  const before = await histories(site);
-  stale.signal("SIGCONT");
-  await until("the stale one to notice", () => tells(stale, "declaredDead", "stale"));
-  await until("the stale one to come back", async () => (await site.client.stats()).workers.length === 2);
+    await until("all instances to end", () => allEnded(site.client), { everyMs: 50 });
+    assert.ok(tells(heir, "buried", "stale"), "the heir waited, and took over");
+    const before = await histories(site);
+    stale.signal("SIGCONT");
+    await until("the stale one to notice", () => tells(stale, "declaredDead", "stale"));
+    await until("the stale one to come back", async () => (await site.client.stats()).workers.length === 2);
 
-  assert.ok(
-    stale.reports().some((report) => report.said === "refused"),
-    "it tried to commit, and was refused",
-  );
-  assert.deepEqual(await histories(site), before);
-  await heir.kill();
-  await startCrowd(site.client, 5, instances);
-  await poke(site.client, pokesFor(5, instances));
-  await soundEnd(site, instances + 5, { timeIsOut: true });
-  assert.ok(readStarts(site.starts).some(({ key, pid }) => key.startsWith(`w-${instances}/`) && pid === stale.pid));
-});
+    assert.ok(
+      stale.reports().some((report) => report.said === "refused"),
+      "it tried to commit, and was refused",
+    );
+    assert.deepEqual(await histories(site), before);
+    await heir.kill();
+    await startCrowd(site.client, 5, instances);
+    await poke(site.client, pokesFor(5, instances));
+    await soundEnd(site, instances + 5, { timeIsOut: true });
+    assert.ok(readStarts(site.starts).some(({ key, pid }) => key.startsWith(`w-${instances}/`) && pid === stale.pid));
+  });
+}
 
 /** Whether a worker said that the registration of one, itself or another, has changed. */
 function tells({ reports }: WorkerProcess, change: string, worker: string): boolean {

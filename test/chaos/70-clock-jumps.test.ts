@@ -1,9 +1,11 @@
-/** Real processes whose clocks jump by an hour, forward and back, while they work. */
+/** Real processes whose clocks jump by an hour while they work, and such whose clocks differ. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { databaseUrl } from "../storage/postgres-database.ts";
 import { poke, pokesFor, startCrowd } from "./crowd.ts";
 import { atWork, crowdedSite, soundEnd } from "./crowded-site.ts";
 import type { Site, WorkerProcess } from "./site.ts";
+import { readStarts } from "./starts.ts";
 import { until } from "./until.ts";
 
 const hourMs = 3_600_000;
@@ -68,3 +70,22 @@ for (const [way, shiftMs] of [
     assert.equal((await site.client.stats()).workers.length, 2);
   });
 }
+
+test("workers on PostgreSQL whose clocks are two minutes apart lose nothing to each other and fire no timer early", async (t) => {
+  const instances = 60;
+  const site = await crowdedSite(t, 0, databaseUrl());
+  const workers = [site.launch("ahead", { shiftMs: 60_000 }), site.launch("behind", { shiftMs: -60_000 })];
+  await until("both to be ready", () => workers.every(({ isReady }) => isReady()));
+  // Bit by bit, so that each of them gets some.
+  for (let n = 0; n < instances; n++) await startCrowd(site.client, 1, n);
+  await poke(site.client, pokesFor(instances));
+
+  const { startedAgain, unknownOutcomes } = await soundEnd(site, instances, { timeIsOut: true });
+
+  const pids = new Set(readStarts(site.starts).map(({ pid }) => pid));
+  assert.equal(pids.size, 2, "both were at work");
+  assert.deepEqual([startedAgain, unknownOutcomes], [0, 0], "nobody took anything from anybody");
+  assert.ok((await assertInTime(site)) >= 2 * instances * 2);
+  assertNobodyDied(workers);
+  assert.equal((await site.client.stats()).workers.length, 2);
+});

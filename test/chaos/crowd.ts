@@ -1,6 +1,7 @@
 /** The instances of {@link mixedWork} that a test sets going, and what it sends them. */
 import assert from "node:assert/strict";
 import type { Client } from "@stet/core";
+import { insist } from "./insist.ts";
 import { executions, mixedWork } from "./mixed-work.ts";
 
 /** An event that an instance waits for, one in each execution. */
@@ -10,7 +11,9 @@ export type Poke = readonly [n: number, execution: number];
 export async function startCrowd(client: Client, count: number, first = 0): Promise<void> {
   const { main } = mixedWork();
   const numbers = Array.from({ length: count }, (_, i) => first + i);
-  await Promise.all(numbers.map((n) => client.startOrchestration(main, { n, sum: 0 }, { instanceId: `w-${n}` })));
+  const start = (n: number) =>
+    client.startOrchestration(main, { n, sum: 0 }, { instanceId: `w-${n}`, ifExists: "attach" });
+  await Promise.all(numbers.map((n) => insist(() => start(n))));
 }
 
 /** All the events that `count` instances wait for, those of each in their order. */
@@ -22,12 +25,15 @@ export function pokesFor(count: number, first = 0): Poke[] {
 
 /** Sends them, in their order. */
 export async function poke(client: Client, pokes: readonly Poke[]): Promise<void> {
-  for (const [n, execution] of pokes) await client.instance(`w-${n}`).raiseEvent("poke", execution);
+  for (const [n, execution] of pokes) {
+    const idempotencyKey = `poke ${execution}`;
+    await insist(() => client.instance(`w-${n}`).raiseEvent("poke", execution, { idempotencyKey }));
+  }
 }
 
 /** Whether all instances have ended. @throws AssertionError when some are blocked, saying why. */
 export async function allEnded(client: Client): Promise<boolean> {
-  const { instances: by, blocked } = await client.stats();
+  const { instances: by, blocked } = await insist(() => client.stats());
   if (blocked > 0) {
     const { instances } = await client.list({ status: "blocked" });
     const reasons = instances.map(({ instanceId, error }) => `${instanceId}: ${error?.message}`);

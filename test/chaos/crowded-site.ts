@@ -6,9 +6,9 @@ import { assertSound, type Findings, type Scene } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
 import { until } from "./until.ts";
 
-/** Opens one that lives as long as its test. */
-export async function crowdedSite(t: TestContext, instances: number): Promise<Site> {
-  const site = await openSite();
+/** Opens one that lives as long as its test, with a file, or with a database on a server. */
+export async function crowdedSite(t: TestContext, instances: number, server?: string): Promise<Site> {
+  const site = await openSite(server);
   t.after(site.close);
   await startCrowd(site.client, instances);
   await poke(site.client, pokesFor(instances));

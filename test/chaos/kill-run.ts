@@ -1,46 +1,56 @@
-/** Real kills: workers on one file are killed in the middle of their work, again and again, until all of it is done. */
+/** Real kills: workers on one store are killed in the middle of their work, again and again, until all of it is done. */
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Chance } from "./chance.ts";
 import { allEnded, poke, pokesFor, startCrowd, type Poke } from "./crowd.ts";
-import { openSite, type Site, type WorkerProcess } from "./site.ts";
+import { insist } from "./insist.ts";
+import type { Site, WorkerProcess } from "./site.ts";
 import { assertSound, type Findings } from "./soundness.ts";
 import { until } from "./until.ts";
+import { openWorld, type Storage, type World } from "./worlds.ts";
 
-/** What is to be done. The same plan decides the same kills; what they hit is up to the machine. */
+/** What is to be done. The same plan decides the same strikes; what they hit is up to the machine. */
 export interface KillPlan {
   readonly seed: number;
   readonly instances: number;
-  readonly kills: number;
-  /** How many workers share the file. */
+  /** How often a worker is killed, or what else the world holds happens. */
+  readonly strikes: number;
+  /** How many workers share the store. */
   readonly workers: number;
+  /** @default "sqlite" */
+  readonly storage?: Storage;
   /** Hears how far it is. */
   readonly progress?: (text: string) => void;
 }
 
 /** What was done. */
 export interface KillReport extends Findings {
-  /** Instances that were under way at each kill. */
-  readonly underWayAtKill: readonly number[];
+  /** Instances that were under way at each strike. */
+  readonly underWay: readonly number[];
+  /** How often what was struck. */
+  readonly struck: Readonly<Record<string, number>>;
   /** The longest time from a worker that is ready to the next activity that starts, in milliseconds. */
   readonly slowestResumeMs: number;
 }
 
 /** Runs a plan. @throws AssertionError when anything was lost, recorded twice, or hangs. */
 export async function killAgainAndAgain(plan: KillPlan): Promise<KillReport> {
-  const site = await openSite();
+  const world = await openWorld(plan.storage ?? "sqlite");
   try {
-    const killed = await new KillRun(plan, site).run();
-    const { client, store, starts } = site;
+    const killed = await new KillRun(plan, world).run();
+    const { client, store, starts } = world.site;
     return { ...(await assertSound({ client, store, starts, instances: plan.instances })), ...killed };
+  } catch (error) {
+    throw new Error(`${String(error)}\n${await world.site.describe()}`, { cause: error });
   } finally {
-    await site.close();
+    await world.close();
   }
 }
 
 class KillRun {
   readonly #plan: KillPlan;
+  readonly #world: World;
   readonly #site: Site;
   readonly #chance: Chance;
   readonly #workers: WorkerProcess[] = [];
@@ -49,38 +59,42 @@ class KillRun {
   #started = 0;
   #poked = 0;
 
-  constructor(plan: KillPlan, site: Site) {
+  constructor(plan: KillPlan, world: World) {
     this.#plan = plan;
-    this.#site = site;
+    this.#world = world;
+    this.#site = world.site;
     this.#chance = new Chance(plan.seed);
     this.#pokes = pokesFor(plan.instances);
   }
 
-  async run(): Promise<Pick<KillReport, "underWayAtKill" | "slowestResumeMs">> {
-    const { kills, workers, progress = () => {} } = this.#plan;
+  async run(): Promise<Pick<KillReport, "underWay" | "struck" | "slowestResumeMs">> {
+    const { strikes, workers, progress = () => {} } = this.#plan;
     const { client } = this.#site;
     await this.#feed(0);
-    for (let i = 0; i < workers; i++) this.#launch();
-    const underWayAtKill: number[] = [];
+    for (let i = 0; i < workers; i++) await this.#launch();
+    const underWay: number[] = [];
+    const struck: Record<string, number> = {};
     let slowestResumeMs = 0;
-    for (let kill = 1; kill <= kills; kill++) {
-      await this.#feed(kill / kills);
+    for (let strike = 1; strike <= strikes; strike++) {
+      await this.#feed(strike / strikes);
       slowestResumeMs = Math.max(slowestResumeMs, await this.#letWork());
-      const { pending, running } = (await client.stats()).instances;
-      underWayAtKill.push(pending + running);
-      await this.#killOne();
-      progress(`kill ${kill} of ${kills}`);
+      const { pending, running } = (await insist(() => client.stats())).instances;
+      underWay.push(pending + running);
+      this.#assertAlive();
+      const what = (await this.#world.strike(this.#chance, strike / strikes)) ?? (await this.#killOne());
+      struck[what] = (struck[what] ?? 0) + 1;
+      progress(`strike ${strike} of ${strikes}: ${what}`);
     }
     await until("all instances to end", () => {
       this.#assertAlive();
       return allEnded(client);
     });
     for (const worker of this.#workers) await worker.kill();
-    return { underWayAtKill, slowestResumeMs };
+    return { underWay, struck, slowestResumeMs };
   }
 
   /**
-   * Starts half of the instances at once, and the others and what they wait for bit by bit: so every kill finds work to
+   * Starts half of the instances at once, and the others and what they wait for bit by bit: so every strike finds work to
    * interrupt, however fast it is done.
    */
   async #feed(share: number): Promise<void> {
@@ -94,8 +108,8 @@ class KillRun {
     this.#poked = poked;
   }
 
-  #launch(): void {
-    this.#workers.push(this.#site.launch(`worker-${++this.#launched}`));
+  async #launch(): Promise<void> {
+    this.#workers.push(await this.#world.launch(`worker-${++this.#launched}`));
   }
 
   /**
@@ -121,14 +135,14 @@ class KillRun {
     return resumedMs;
   }
 
-  async #killOne(): Promise<void> {
-    this.#assertAlive();
+  async #killOne(): Promise<string> {
     const victim = this.#chance.pick(this.#workers);
     await victim.kill();
     this.#workers.splice(this.#workers.indexOf(victim), 1);
     // The other ones find out by themselves, sometimes before a new one tells them.
     if (this.#plan.workers > 1 && this.#chance.next() < 0.1) await sleep(2_500);
-    this.#launch();
+    await this.#launch();
+    return "kill";
   }
 
   #assertAlive(): void {

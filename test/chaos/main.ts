@@ -1,42 +1,59 @@
 /**
- * `npm run chaos -- [--minutes N] [--seed S]`: kills one worker and two, by turns, until the time is over. Ends with 1 when
- * anything was lost or recorded twice, and says how to do the same again.
+ * `npm run chaos -- [--storage sqlite|postgres] [--minutes N] [--seed S]`: kills workers until the time is over, by turns
+ * one and two on a file, or three on a server that is struck itself. Ends with 1 when anything was lost or recorded
+ * twice, and says how to do the same again.
  */
 import { parseArgs } from "node:util";
-import { killAgainAndAgain } from "./kill-run.ts";
+import { killAgainAndAgain, type KillPlan } from "./kill-run.ts";
+import { storages } from "./worlds.ts";
 
-const { values } = parseArgs({ options: { minutes: { type: "string", default: "5" }, seed: { type: "string" } } });
+const { values } = parseArgs({
+  options: {
+    storage: { type: "string", default: "sqlite" },
+    minutes: { type: "string", default: "5" },
+    seed: { type: "string" },
+  },
+});
 const minutes = Number(values.minutes);
 const firstSeed = Number(values.seed ?? Date.now() % 1_000_000_000);
-if (!(minutes > 0) || !Number.isInteger(firstSeed)) {
-  console.error("npm run chaos -- [--minutes N] [--seed S]: N more than 0, S a whole number");
+const storage = storages.find((each) => each === values.storage);
+if (!(minutes > 0) || !Number.isInteger(firstSeed) || storage === undefined) {
+  console.error(
+    "npm run chaos -- [--storage sqlite|postgres] [--minutes N] [--seed S]: N more than 0, S a whole number",
+  );
   process.exit(2);
 }
 
 const endAt = performance.now() + minutes * 60_000;
-const sum = { rounds: 0, kills: 0, events: 0, activityStarts: 0, startedAgain: 0, unknownOutcomes: 0 };
-console.log(`seed ${firstSeed}, ${minutes} minutes`);
+const sum = { rounds: 0, instances: 0, events: 0, activityStarts: 0, startedAgain: 0, unknownOutcomes: 0 };
+const struck: Record<string, number> = {};
+console.log(`seed ${firstSeed}, ${minutes} minutes on ${storage}`);
 for (let seed = firstSeed; performance.now() < endAt; seed++) {
-  const workers = 1 + (seed % 2);
-  const where = `round ${sum.rounds + 1}, seed ${seed}, ${workers} worker${workers === 1 ? "" : "s"}`;
+  const plan = planOf(seed);
+  const where = `round ${sum.rounds + 1}, seed ${seed}, ${plan.workers} worker${plan.workers === 1 ? "" : "s"}`;
   try {
-    const progress = (text: string) => show(`${where}: ${text}`);
-    const report = await killAgainAndAgain({ seed, instances: 200, kills: 50, workers, progress });
+    const report = await killAgainAndAgain({ ...plan, progress: (text) => show(`${where}: ${text}`) });
     sum.rounds++;
-    sum.kills += report.underWayAtKill.length;
+    sum.instances += plan.instances;
     sum.events += report.events;
     sum.activityStarts += report.activityStarts;
     sum.startedAgain += report.startedAgain;
     sum.unknownOutcomes += report.unknownOutcomes;
+    for (const [what, times] of Object.entries(report.struck)) struck[what] = (struck[what] ?? 0) + times;
     show(`${where}: sound`, true);
   } catch (error) {
     show(`${where}: NOT SOUND`, true);
     console.error(error);
-    console.error(`Again: npm run chaos -- --minutes 1 --seed ${seed}`);
+    console.error(`Again: npm run chaos -- --storage ${storage} --minutes 1 --seed ${seed}`);
     process.exit(1);
   }
 }
-console.log(JSON.stringify({ seed: firstSeed, ...sum }));
+console.log(JSON.stringify({ seed: firstSeed, storage, ...sum, struck }));
+
+function planOf(seed: number): KillPlan & { readonly storage: string } {
+  if (storage === "postgres") return { seed, storage, instances: 1_000, strikes: 60, workers: 3 };
+  return { seed, storage: "sqlite", instances: 200, strikes: 50, workers: 1 + (seed % 2) };
+}
 
 /** One line that is written over where there is a terminal. */
 function show(line: string, last = false): void {

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client } from "@stet/core";
-import { sqlite } from "@stet/sqlite";
 import { build } from "esbuild";
+import { newDatabase, newFile, storeAt } from "./stores.ts";
 import type { Assignment, Order, Report } from "./worker-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -32,21 +32,25 @@ export interface WorkerProcess {
 /** See the head of the file. */
 export interface Site {
   readonly folder: string;
+  /** The address of the store: see `stores.ts`. */
   readonly store: string;
   readonly starts: string;
   /** Opened by the test, on the same store. */
   readonly client: Client;
   /** Starts a worker, and does not wait until it works. `through` is a command that runs the command it is given. */
   readonly launch: (name: string, assignment?: Partial<Assignment>, through?: readonly string[]) => WorkerProcess;
+  /** What there is to say about it when something went wrong. */
+  readonly describe: () => Promise<string>;
   readonly close: () => Promise<void>;
 }
 
-/** Makes a {@link Site}. */
-export async function openSite(): Promise<Site> {
+/** Makes a {@link Site}, with a file, or with a database on a server. */
+export async function openSite(server?: string): Promise<Site> {
   const folder = mkdtempSync(join(tmpdir(), "stet-chaos-"));
-  const [store, starts] = [join(folder, "store.db"), join(folder, "starts.txt")];
+  const { address: store, remove } = server === undefined ? newFile(folder) : await newDatabase(server);
+  const starts = join(folder, "starts.txt");
   const entry = await bundled("worker-process", join(folder, "code"));
-  const client = await Client.connect({ storage: sqlite(store) });
+  const client = await Client.connect({ storage: storeAt(store) });
   const workers: WorkerProcess[] = [];
   return {
     folder,
@@ -60,9 +64,15 @@ export async function openSite(): Promise<Site> {
       workers.push(worker);
       return worker;
     },
+    async describe() {
+      const stats = await client.stats().catch(String);
+      const alive = workers.filter(({ isAlive }) => isAlive());
+      return [JSON.stringify(stats), ...alive.map(({ name, log }) => `${name}: ${log().slice(-2_000)}`)].join("\n");
+    },
     async close() {
       for (const worker of workers) await worker.kill();
       await client.close();
+      await remove();
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -110,7 +120,7 @@ async function bundled(name: string, folder: string): Promise<string> {
     format: "esm",
     target: "node20",
     conditions: ["@stet/source"],
-    external: ["better-sqlite3"],
+    external: ["better-sqlite3", "pg"],
     sourcemap: "inline",
   });
   return outfile;

@@ -3,15 +3,16 @@
  * was done.
  */
 import assert from "node:assert/strict";
-import Sqlite from "better-sqlite3";
 import type { AnyOrchestration, Client, HistoryEvent, InstanceState } from "@stet/core";
 import { replayHistory } from "@stet/testing";
 import { executions, expectedResult, mixedWork, partCount, retried } from "./mixed-work.ts";
 import { readStarts, startsByKey, type Start } from "./starts.ts";
+import { assertIntact } from "./stores.ts";
 
 /** Where to look. */
 export interface Scene {
   readonly client: Client;
+  /** The address of the store. */
   readonly store: string;
   readonly starts: string;
   /** How many instances of `main` there are: `w-0`, `w-1` and so on. */
@@ -31,12 +32,12 @@ export interface Findings {
 }
 
 /** The definitions to replay against. Activities never run here. */
-const definitions = new Map<string, AnyOrchestration>(mixedWork().orchestrations.map((each) => [each.name, each]));
+const definitions = mixedWork().orchestrations;
 
 /** Checks all of it, and throws at the first thing that does not hold. */
 export async function assertSound(scene: Scene): Promise<Findings> {
   const { client, store, instances } = scene;
-  assertIntact(store);
+  await assertIntact(store);
   const stats = await client.stats();
   const children = instances * executions;
   assert.deepEqual(
@@ -55,7 +56,7 @@ export async function assertSound(scene: Scene): Promise<Findings> {
     for (const { execution } of await client.executions(instance.instanceId)) {
       const events = await client.instance(instance.instanceId).history(execution);
       history.push(...events);
-      await assertHistory(instance, execution, events);
+      await assertHistory(definitions, instance, execution, events);
       for (const [key, activity] of activitiesOf(instance.instanceId, execution, events)) {
         known.add(key);
         assertActivity(key, activity, starts.get(key) ?? []);
@@ -74,17 +75,8 @@ export async function assertSound(scene: Scene): Promise<Findings> {
   return found;
 }
 
-/** What SQLite itself says about the file. */
-export function assertIntact(store: string): void {
-  const db = new Sqlite(store, { readonly: true, timeout: 10_000 });
-  try {
-    assert.deepEqual(db.pragma("integrity_check", { simple: true }), "ok");
-  } finally {
-    db.close();
-  }
-}
-
-async function allInstances(client: Client): Promise<InstanceState[]> {
+/** All that there are, children included. */
+export async function allInstances(client: Client): Promise<InstanceState[]> {
   const found: InstanceState[] = [];
   let cursor: string | undefined;
   do {
@@ -96,7 +88,8 @@ async function allInstances(client: Client): Promise<InstanceState[]> {
 }
 
 /** Ids are dense, each request is answered once, and the code of today would do the same. */
-async function assertHistory(
+export async function assertHistory(
+  orchestrations: readonly AnyOrchestration[],
   { instanceId, rootId, name: orchestration }: InstanceState,
   execution: number,
   events: readonly HistoryEvent[],
@@ -109,7 +102,8 @@ async function assertHistory(
   );
   const answered = events.flatMap((event) => ("source" in event ? [event.source] : []));
   assert.equal(new Set(answered).size, answered.length, `${name} answers each request once`);
-  const report = await replayHistory(definitions.get(orchestration)!, events, { instanceId, rootId, execution });
+  const definition = orchestrations.find(({ name }) => name === orchestration)!;
+  const report = await replayHistory(definition, events, { instanceId, rootId, execution });
   assert.ok(report.ok, `${name} replays: ${report.failure?.message}`);
   assert.deepEqual(report.promptDrift, []);
 }
@@ -140,7 +134,10 @@ function activitiesOf(
 function assertActivity(key: string, { name, end }: RecordedActivity, starts: readonly Start[]): void {
   assert.ok(end !== undefined, `${key} (${name}) has an end`);
   const attempts = end.attempts ?? 1;
-  assert.ok(starts.length <= attempts, `${key} (${name}) was started ${starts.length} times, recorded ${attempts}`);
+  assert.ok(
+    starts.length <= attempts,
+    `${key} (${name}) was started ${starts.length} times, recorded ${attempts}: ${JSON.stringify([starts, end])}`,
+  );
   const numbers = starts.map(({ attempt }) => attempt);
   assert.equal(
     new Set(numbers).size,

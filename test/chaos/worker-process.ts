@@ -4,19 +4,25 @@
  */
 import { subscribe } from "node:diagnostics_channel";
 import { appendFileSync } from "node:fs";
-import { Runtime, type Clock, type OwnershipDiagnostic, type TurnDiagnostic } from "@stet/core";
+import { Runtime, type ActivityContext, type Clock, type OwnershipDiagnostic, type TurnDiagnostic } from "@stet/core";
 import { after, mock } from "@stet/mock";
-import { sqlite } from "@stet/sqlite";
 import { allEnded } from "./crowd.ts";
+import { insist } from "./insist.ts";
 import { mixedWork } from "./mixed-work.ts";
 import { startsLine } from "./starts.ts";
+import { storeAt } from "./stores.ts";
+import { stormWork } from "./storm-work.ts";
 import { until } from "./until.ts";
 
 /** What it is told when it is started. */
 export interface Assignment {
+  /** The address of the store. */
   readonly store: string;
   readonly starts: string;
   readonly name: string;
+  /** What it runs. @default "mixed" */
+  readonly work?: "mixed" | "storm";
+  readonly tags?: readonly string[];
   readonly pauseMs?: number;
   /** Milliseconds by which its clock is off. It can be told another number later. */
   readonly shiftMs?: number;
@@ -45,6 +51,8 @@ async function work({
   store,
   starts,
   name,
+  work: kind = "mixed",
+  tags = [],
   pauseMs = 10,
   shiftMs = 0,
   lagMs = 0,
@@ -62,20 +70,15 @@ async function work({
     say({ said: "ownership", change, worker });
   });
 
-  const { orchestrations, activities } = mixedWork((ctx) => appendFileSync(starts, startsLine(ctx)), pauseMs);
+  const witness = (ctx: ActivityContext) => appendFileSync(starts, startsLine(ctx));
+  const { orchestrations, activities } = kind === "storm" ? stormWork(witness) : mixedWork(witness, pauseMs);
   const llm = mock().otherwise(({ messages }) => {
     const asked = /^Say (\d+)/.exec(String(messages.at(-1)?.content));
     return after(pauseMs * (0.5 + Math.random()), asked?.[1] ?? "nothing");
   });
-  const runtime = await Runtime.start({
-    storage: sqlite(store),
-    llm,
-    orchestrations,
-    activities,
-    workerName: name,
-    concurrency: { activities: 24, models: 4 },
-    clock,
-  });
+  const concurrency = { activities: 24, models: 4 };
+  const options = { llm, orchestrations, activities, workerName: name, concurrency, clock, tags };
+  const runtime = await insist(() => Runtime.start({ ...options, storage: storeAt(store) }));
   say({ said: "at work" });
   if (!saysEnd) return;
   const isOver = () => allEnded(runtime.client).catch(() => false); // the store may be in trouble
