@@ -194,6 +194,30 @@ test("a person decides about the action of an agent", async (t) => {
   assert.deepEqual(log, ["restart_vm a"]);
 });
 
+test("an instance out of budget says what to do, and goes on when that is done", async (t) => {
+  const store = sqliteStore();
+  const silent = () => undefined;
+  const ask = orchestration("ask", { budget: { calls: 1 } }, async (ctx) => [
+    await ctx.generate("one"),
+    await ctx.generate("two"),
+  ]);
+  const llm = mock().on("generate", "yes");
+  const logger = { debug: silent, info: silent, warn: silent, error: silent };
+  await working(t, store, { llm, orchestrations: [ask], logger });
+  const stet = (...argv: string[]) => type([...argv, "-s", store.address]);
+
+  const suspended = await stet("start", "ask", "--id", "a-1", "--watch");
+  const shown = await stet("show", "a-1");
+  const toppedUp = await stet("top-up", "a-1", "--calls", "1");
+  const watched = await stet("watch", "a-1");
+
+  assert.equal(suspended.code, exitCodes.bad);
+  assert.match(shown.stdout, /budget +1 of 1 calls/);
+  assert.match(shown.stdout, /fix: add to its budget: stet top-up a-1/);
+  assert.match(toppedUp.stdout, /^1 of 2 calls\n$/, toppedUp.stderr);
+  assert.equal(watched.code, exitCodes.ok, watched.stdout);
+});
+
 test("a shell completes commands and their options", async () => {
   const { stdout: script } = await type(["completion", "bash"]);
   const completed = (words: string) =>

@@ -10,7 +10,7 @@ import { databaseUrl, dropSchemas, newSchema } from "../storage/postgres-databas
 const schemas: string[] = [];
 
 // Not by a hook of a test: those run in the order in which they were put up, and what uses the schema is closed later.
-after(() => dropSchemas(schemas));
+after(() => (schemas.length === 0 ? undefined : dropSchemas(schemas)));
 
 /** A store by its address, and for a runtime in the process of the test. */
 export interface Store {

@@ -86,7 +86,11 @@ function heading({ instance, executions, execution, usage, budget, at }: Portrai
 function happenings({ timeline, instance }: Portrait, look: Look): string {
   const { colors } = look;
   const began = timeline[0]?.at ?? instance.createdAt;
-  if (timeline.length === 0) return colors.dim("nothing has happened yet: no worker has taken it");
+  if (timeline.length === 0) {
+    const why =
+      instance.status === "pending" ? "nothing has happened yet: no worker has taken it" : "nothing is recorded";
+    return colors.dim(why);
+  }
   const rows = timeline.map((entry) => [
     colors.dim(`+${durationInWords(entry.at - began)}`),
     whatOf(entry, colors),
@@ -221,7 +225,7 @@ function fixesOf(code: string, instanceId: string, budget: BudgetReport | undefi
     case "nondeterminism":
       return [`run the code that began it, or guard the change with ctx.patched("ID") or a new version; ${again}`];
     case "determinism_violated":
-      return [`replace the call by the one that the error names; ${again}`];
+      return [`do what the error says; ${again}`];
     case "budget_exceeded":
       return [
         budget === undefined

@@ -69,6 +69,7 @@ class Timeline {
         this.#put(event, { kind: "activity", name: event.name, outcome: "open", given: event.input });
         return;
       case "LlmRequested":
+        if (event.refines !== undefined) this.#amend(event.refines, { outcome: "refused" });
         this.#put(event, {
           kind: "model",
           name: event.operation,

@@ -12,9 +12,14 @@ export const topUp: CommandFile = (session) =>
     .option("--tokens <count>", "tokens", count)
     .option("--calls <count>", "calls", count)
     .option("--time <duration>", "time, such as 2h", milliseconds)
-    .action(async (id, { time, ...amounts }) => {
+    .action(async (id, { usd, tokens, calls, time }) => {
       const budget = await session.withClient(async (client) => {
-        await client.topUp(id, { ...amounts, ...(time !== undefined && { timeMs: time }) });
+        await client.topUp(id, {
+          ...(usd !== undefined && { usd }),
+          ...(tokens !== undefined && { tokens }),
+          ...(calls !== undefined && { calls }),
+          ...(time !== undefined && { timeMs: time }),
+        });
         return client.budget(id);
       });
       session.out.result({ instanceId: id, budget }, () => (budget === undefined ? "" : budgetInWords(budget)));
