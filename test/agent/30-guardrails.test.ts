@@ -1,7 +1,7 @@
 /** Guardrails: each bound ends or refuses what it should, with the documented outcome, across executions and agents. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { agent, agents, askHuman, definitionsOf, tool, type Guardrails, type Tool } from "@stet/agent";
+import { agent, agents, askHuman, definitionsOf, tool, wait, type Guardrails, type Tool } from "@stet/agent";
 import { activity, orchestration } from "@stet/core";
 import { callTool, mock, says, type MockAnswer, type MockLlm } from "@stet/mock";
 import { z } from "zod";
@@ -215,6 +215,25 @@ test("the same actions with the same results are noticed, told, and in the end n
     (await busy.env.result(await busy.env.startOrchestration(busy.fixer, { goal: "." }))).outcome,
     "max_iterations",
   );
+});
+
+test("time that passes and people who answer are news, however often", async (t) => {
+  const polls = [1, 2, 3].flatMap(() => [
+    callTool("wait", { minutes: 5 }),
+    callTool("ask_human", { question: "Now?" }),
+  ]);
+  const { env, fixer } = await start(t, { tools: [wait, askHuman], guardrails: { maxRepeats: 1 } }, [
+    ...polls,
+    finish("success", "."),
+  ]);
+  const run = await env.startOrchestration(fixer, { goal: "Watch" }, { instanceId: "w" });
+  for (const _ of [1, 2, 3]) {
+    await env.advance("5m");
+    await agents(env.client).send("w", "No.");
+    await env.settle();
+  }
+
+  assert.deepEqual([(await env.result(run)).outcome, (await env.result(run)).iterations], ["success", 7]);
 });
 
 test("at most so many actions run at once, and irreversible ones never side by side", async (t) => {

@@ -68,13 +68,14 @@ test("another goal withdraws what waits for approval and skips the rest of the p
   const { log, tools } = fleet();
   const { env, fixer, llm } = await start(
     t,
-    { tools: [...tools, askHuman], planning: "plan", guardrails: { approval: ["restart_vm"] } },
+    { tools: [...tools, askHuman, wait], planning: "plan", guardrails: { approval: ["restart_vm"] } },
     [
       plan([["restart_vm", { vm: "a" }, "1"]]),
       plan([
-        ["ask_human", { question: "?" }, "1"],
+        ["wait", { minutes: 60 }, "1"],
         ["get_metrics", { vm: "a" }, "2"],
       ]),
+      plan([["ask_human", { question: "?" }, "1"]]),
       plan([], { done: true, summary: "." }),
     ],
   );
@@ -90,10 +91,44 @@ test("another goal withdraws what waits for approval and skips the rest of the p
   assert.match(last?.content ?? "", /Ada has changed the goal\. It is now: Leave a alone/);
 
   await people.changeGoal("g", "Do nothing", { by: "Ada" });
+  await env.settle();
+  assert.match(llm.calls[2]?.prompt ?? "", /2 \(get_metrics\): It was not run:\nthe goal was changed/);
+  await people.changeGoal("g", "Do even less", { by: "Ada" });
   const { actions } = await env.result(run);
 
   assert.deepEqual(log, []);
-  assert.deepEqual(actions, { restart_vm: { rejected: 1 }, ask_human: { skipped: 1 }, get_metrics: { skipped: 1 } });
+  assert.deepEqual(actions, {
+    restart_vm: { rejected: 1 },
+    wait: { completed: 1 },
+    get_metrics: { skipped: 1 },
+    ask_human: { skipped: 1 },
+  });
+});
+
+test("what people say while the model is asked is heard: an agent that would end goes on, and a plan for the old goal is dropped", async (t) => {
+  const { log, tools } = fleet();
+  const { env, fixer, llm } = await start(t, { tools }, [
+    async () => {
+      await agents(env.client).send("busy", "One more thing.", { by: "Ada" });
+      return finish("success", "Done.");
+    },
+    async () => {
+      await agents(env.client).changeGoal("busy", "Look at nothing.", { by: "Ada" });
+      return callTool("get_metrics", { vm: "a" });
+    },
+    finish("success", "Really done."),
+  ]);
+  const run = await env.startOrchestration(fixer, { goal: "Look" }, { instanceId: "busy" });
+
+  const { summary, iterations, actions } = await env.result(run);
+
+  assert.deepEqual([summary, iterations, log], ["Really done.", 3, []]);
+  assert.deepEqual(actions, { get_metrics: { skipped: 1 } });
+  assert.match(
+    llm.calls[1]?.request.messages.at(-1)?.content ?? "",
+    /^You were not done with "Done\.": this has come meanwhile\.\n\nA message from Ada: One more thing\./,
+  );
+  assert.match(llm.calls[2]?.prompt ?? "", /It was not run:\nthe goal was changed/);
 });
 
 test("a paused agent asks nothing and does nothing until it is resumed, and its time goes on", async (t) => {

@@ -34,6 +34,8 @@ interface Course {
   outcome?: Called;
 }
 
+const goalChanged = "the goal was changed";
+
 /** Does what the model plans, as far as it may. */
 export async function act(run: Run, plan: Plan): Promise<Acted> {
   const { ctx, memory, spec } = run;
@@ -75,7 +77,7 @@ async function inOrder(run: Run, courses: readonly Course[], decided: ReadonlyMa
   let stopped: string | undefined;
   for (const course of courses) {
     if (stopped === undefined) await checkpoint(run);
-    if (run.memory.goal !== goal) stopped ??= "the goal was changed";
+    if (run.memory.goal !== goal) stopped ??= goalChanged;
     if (stopped === undefined) await take(run, course, decided.get(course.id));
     else finish(run, course, { status: "skipped", result: stopped, isMaterial: false });
     if (!worked(course)) stopped ??= `${course.tool} before it did not work`;
@@ -84,7 +86,12 @@ async function inOrder(run: Run, courses: readonly Course[], decided: ReadonlyMa
 
 /** Those that must not run side by side go one after the other in a lane of their own, beside the rest. */
 async function sideBySide(run: Run, courses: readonly Course[], decided: ReadonlyMap<string, Decided>): Promise<void> {
+  const { goal } = run.memory;
   await checkpoint(run);
+  if (run.memory.goal !== goal) {
+    for (const course of courses) finish(run, course, { status: "skipped", result: goalChanged, isMaterial: false });
+    return;
+  }
   const lane = (members: readonly Course[], stopsAtFailure: boolean) => async () => {
     for (const [i, course] of members.entries()) {
       if (stopsAtFailure && members.slice(0, i).some((before) => !worked(before))) {

@@ -9,6 +9,7 @@ import { question } from "./context-window.ts";
 import { checkpoint } from "./inbox.ts";
 import { type Iteration, recall, remember, spent, tally } from "./memory.ts";
 import { type AgentResult, Ending } from "./outcome.ts";
+import type { Plan } from "./plan.ts";
 import { askForPlan } from "./planner.ts";
 import { present } from "./prompts.ts";
 import { noticeRepetition } from "./progress.ts";
@@ -41,13 +42,10 @@ async function iterate(run: Run): Promise<void> {
   stand(run, "planning");
   const heard = present(memory, spec.bounds.maxIterations);
   const answer = await askForPlan(ctx, await question(run, heard), spec, run.within);
-  if ("plan" in answer && answer.plan.finish !== undefined && answer.plan.actions.length === 0) {
-    const { reason, summary } = answer.plan.finish;
-    memory.iteration++;
-    throw new Ending(reason, summary);
-  }
   memory.news = [];
+  const unheard = "plan" in answer ? await endUnlessSpokenTo(run, answer.plan) : undefined;
   const acted = "plan" in answer ? await act(run, answer.plan) : { actions: [], mistake: answer.mistake };
+  if (unheard !== undefined) memory.news.unshift(unheard);
   const { thought, parallel } = "plan" in answer ? answer.plan : { thought: "", parallel: false };
   const known = new Set([...spec.tools, ...spec.forbidden].map(({ name }) => name));
   for (const { tool, status } of acted.actions) tally(memory, known.has(tool) ? tool : unknownTool, status);
@@ -59,10 +57,20 @@ async function iterate(run: Run): Promise<void> {
     parallel,
     actions: acted.actions,
   });
-  if ("plan" in answer && answer.plan.finish !== undefined) {
-    memory.news.push("You were not done: there were actions beside it. Look at what came of them first.");
-  }
   learn(run, memory.iterations.at(-1) as Iteration, acted.mistake);
+}
+
+/**
+ * Ends an agent whose model says that it is done. Not beside actions, whose results it has not seen, and not when somebody
+ * has spoken meanwhile: then it answers with what the model is to be told.
+ */
+async function endUnlessSpokenTo(run: Run, { finish, actions }: Plan): Promise<string | undefined> {
+  if (finish === undefined) return undefined;
+  if (actions.length > 0) return "You were not done: there were actions beside it. Look at what came of them first.";
+  await checkpoint(run);
+  if (run.memory.news.length > 0) return `You were not done with "${finish.summary}": this has come meanwhile.`;
+  run.memory.iteration++;
+  throw new Ending(finish.reason, finish.summary);
 }
 
 /** Counts what went wrong, and ends what leads nowhere. */
