@@ -183,11 +183,12 @@ for (const [provider, site] of Object.entries(sites)) {
     );
   });
 
-  test(`${provider}: the queries of the page on SQL run`, async (t) => {
+  test(`${provider}: the queries of the documents run`, async (t) => {
     const { storage, rows, columns: columnsOf } = site(t);
     await environment(t, { storage });
     const page = readFileSync(new URL("../../docs/sql.md", import.meta.url), "utf8");
-    const blocks = [...page.matchAll(/```sql *(\w*)\n([^]*?)```/g)];
+    const pages = `${page}${readFileSync(new URL("../../docs/deployment.md", import.meta.url), "utf8")}`;
+    const blocks = [...pages.matchAll(/```sql *(\w*)\n([^]*?)```/g)];
     const queries = blocks.flatMap(([, only, block]) => (only === "" || only === provider ? block!.split(";\n") : []));
     assert.ok(queries.length > 3);
     for (const query of queries) if (query.trim() !== "") await rows(query);
