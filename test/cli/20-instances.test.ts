@@ -73,6 +73,19 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     assert.deepEqual([last.atRest.status, last.atRest.execution], ["failed", 2]);
   });
 
+  test(`${kind}: Ctrl-C ends the watching, and not the instance`, async (t) => {
+    const store = makeStore();
+    const { stet } = await world(t, store);
+    await stet("start", "handleTicket", "-i", '"T-1"', "--id", "w-1");
+    const interruption = new AbortController();
+    const onPrint = (text: string) => text.includes("event approval") && interruption.abort();
+
+    const watched = await type(["watch", "w-1", "-s", store.address], { signal: interruption.signal, onPrint });
+
+    assert.equal(watched.code, exitCodes.interrupted);
+    assert.match((await stet("list")).stdout, /w-1 .* running /);
+  });
+
   test(`${kind}: what is cancelled and terminated ends so`, async (t) => {
     const { stet } = await world(t, makeStore());
     for (const id of ["c-1", "c-2"]) await stet("start", "handleTicket", "-i", '"T-1"', "--id", id);

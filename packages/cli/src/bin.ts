@@ -17,11 +17,12 @@ process.once("disconnect", () => interruption.abort());
 process.channel?.unref();
 
 const { stdout, stderr, stdin, env } = process;
-process.exitCode = await run(process.argv.slice(2), {
-  stdout,
-  stderr,
-  stdin,
-  env,
-  cwd: process.cwd(),
-  signal: interruption.signal,
+stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(exitCodes.ok); // whoever reads, such as head, has enough
 });
+
+const cwd = process.cwd();
+const code = await run(process.argv.slice(2), { stdout, stderr, stdin, env, cwd, signal: interruption.signal });
+// The code of a project may have left something open. What was printed goes out first.
+stdout.write("", () => stderr.write("", () => process.exit(code)));
