@@ -228,6 +228,20 @@ test("who waits for others to use less sees it in its status, goes on without he
   }
 });
 
+test("answers from a cache need room and use none: a dozen of them fit where two calls do", async (t) => {
+  const often = orchestration("often", async (ctx, [width, text]: readonly [number, string]) => {
+    await ctx.generate(text, { cache: "instance" });
+    return Promise.all(Array.from({ length: width }, async () => ctx.generate(text, { cache: "instance" })));
+  });
+  const llm = answers();
+  const env = await environment(t, { orchestrations: [often], llm, prices });
+  const run = await env.startOrchestration(often, [12, "?"], { instanceId: "o", budget: { calls: 2, usd: 0.2 } });
+  assert.equal((await env.result(run)).length, 12);
+  const { spent, reserved } = (await env.client.budget("o")) ?? assert.fail();
+  assert.deepEqual([llm.calls.length, spent.calls, spent.tokens, spent.usd], [1, 1, 1_500, 0.015]);
+  assert.deepEqual(reserved, { tokens: 0, usd: 0, calls: 0 });
+});
+
 test("a refusal that is caught is history like any other failure", async (t) => {
   const thrifty = orchestration("thrifty", async (ctx) => {
     const said: string[] = [];

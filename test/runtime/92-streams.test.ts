@@ -323,6 +323,33 @@ test("a call that is cancelled ends without an end", async (t) => {
   assert.deepEqual(shortly(await all(run.stream())), ["delta Let me"]);
 });
 
+test("a model that talks on when its call was given up is not heard", async (t) => {
+  const storage = sqlite(":memory:");
+  const llm = speaker();
+  const { calls } = llm;
+  const deaf: LlmProvider = {
+    ...llm,
+    complete: (request, options) => llm.complete(request, { ...options, signal: new AbortController().signal }),
+  };
+  const impatient = orchestration("impatient", async (ctx) => {
+    await ctx.race({ answer: ctx.generate("?", { stream: true }), enough: ctx.waitForEvent("enough") });
+    await ctx.waitForEvent("bye");
+  });
+  const env = await environment(t, { storage, orchestrations: [impatient], llm: deaf });
+  const run = await env.startOrchestration(impatient, undefined, { instanceId: "a" });
+  await env.until(() => calls.length === 1);
+  calls[0]?.say("Let me");
+  await run.raiseEvent("enough");
+  await env.until(async () => ofKind(await run.history(), "LlmCancelled").length === 1);
+  calls[0]?.say(" finish");
+  env.clock.jumpTo(env.clock.now() + 50);
+  await hop();
+  calls[0]?.end("Let me finish");
+  await run.raiseEvent("bye");
+  await env.result(run);
+  assert.deepEqual(await soFar(storage, "a"), []);
+});
+
 test("a worker that is shut down writes nothing more, and the next one begins anew", async (t) => {
   const logger = journal();
   const llm = speaker();

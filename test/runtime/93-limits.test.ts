@@ -10,6 +10,7 @@ import { Client, LlmError, orchestration, Runtime, type RuntimeOptions, type Sto
 import { mock, says } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import { type TestEnvironment, VirtualClock } from "@stet/testing";
+import { until } from "../chaos/until.ts";
 import { environment, fails, journal, newFolder } from "./world.ts";
 
 const ask = orchestration("ask", async (ctx, prompt: string) => ctx.generate(prompt));
@@ -88,7 +89,7 @@ test("two runtimes on one store keep the limit together", async (t) => {
   assert.equal(busiest(asked, 1_000), 5);
 });
 
-test("two processes on one file keep the limit together", { timeout: 60_000 }, async () => {
+test("two processes on one file keep the limit together", { timeout: 240_000 }, async () => {
   const path = join(newFolder(), "limits.db");
   const client = await Client.connect({ storage: sqlite(path) });
   const runs = [];
@@ -96,30 +97,28 @@ test("two processes on one file keep the limit together", { timeout: 60_000 }, a
   const script = fileURLToPath(new URL("limits-process.ts", import.meta.url));
   const workers = ["one", "two"].map(() => {
     const child = spawn(process.execPath, ["--conditions=@stet/source", "--import", "tsx", script, path]);
+    child.stderr.pipe(process.stderr);
     const lines: string[] = [];
     createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
-    return { child, lines, ready: once(child.stdout, "data"), ended: once(child, "exit") };
+    return { child, lines, ended: once(child, "exit") };
   });
   try {
-    await Promise.all(workers.map(({ ready }) => ready));
-    for (const { child } of workers) child.stdin.write("go\n");
-    for (const run of runs) assert.equal(await run.result({ timeout: "40s" }), "done");
+    // Each has room for one call, so both ask before any answer is given.
+    await until("both processes to ask", () => workers.every(({ lines }) => lines.includes("asked")));
+    for (const { child } of workers) child.stdin.write("answer\n");
+    for (const run of runs) assert.equal(await run.result(), "done");
     for (const { child } of workers) child.stdin.write("end\n");
     await Promise.all(workers.map(({ ended }) => ended));
   } finally {
     for (const { child } of workers) child.kill("SIGKILL");
     await client.close();
   }
-  const asked = workers.map(({ lines }) => lines.slice(1).map((line) => ({ at: Number(line) })));
-  assert.equal(asked.flat().length, 20);
-  assert.ok(
-    asked.every((own) => own.length > 0),
-    "Expected both processes to ask, got one that did not",
-  );
-  // A busy machine may hold a process up between taking capacity and asking: half a second is told from ten at once.
-  assert.ok(busiest(asked.flat(), 500) <= 5, `${busiest(asked.flat(), 500)} calls in half a second`);
-  const times = asked.flat().map(({ at }) => at);
-  assert.ok(Math.max(...times) - Math.min(...times) >= 2_800, "Expected 20 calls to take three seconds, got less");
+  const lines = workers.flatMap((worker) => worker.lines);
+  assert.equal(lines.filter((line) => line === "asked").length, 20);
+  // When the capacity was taken, not when a busy machine came to ask: the former is what the store promises.
+  const taken = lines.flatMap((line) => (line.startsWith("took ") ? [{ at: Number(line.slice(5)) }] : []));
+  assert.equal(taken.length, 20);
+  assert.ok(busiest(taken, 1_000) <= 5, `${busiest(taken, 1_000)} calls in a second`);
 });
 
 test("requests per minute and per second hold together", async (t) => {

@@ -1,24 +1,40 @@
-/** A worker of its own on a SQLite file, for `93-limits.test.ts`: says when its model was asked, until it is told to end. */
-import { once } from "node:events";
-import { orchestration, Runtime } from "@stet/core";
-import { after, mock } from "@stet/mock";
+/**
+ * A worker of its own on a SQLite file, for `93-limits.test.ts`. It says when it takes capacity and when its model is asked;
+ * the model answers nothing before it is told to. A second line on its input ends it.
+ */
+import { createInterface } from "node:readline";
+import { type CallClaim, orchestration, Runtime } from "@stet/core";
+import { mock } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 
 const [path = ""] = process.argv.slice(2);
+const told = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+const storage = sqlite(path);
+const claimCalls = storage.claimCalls.bind(storage);
+storage.claimCalls = async (claim: CallClaim) => {
+  const claimed = await claimCalls(claim);
+  for (const _call of claimed.calls) say(`took ${claim.now}`);
+  return claimed;
+};
+
+let mayAnswer = (): void => undefined;
+const answering = new Promise<void>((resolve) => (mayAnswer = resolve));
 const ask = orchestration("ask", async (ctx, prompt: string) => ctx.generate(prompt));
-const llm = mock().otherwise(() => {
-  process.stdout.write(`${Date.now()}\n`);
-  return after(300, "done"); // alone, with one call at a time, no process reaches the limit
-});
-process.stdout.write("ready\n");
-await once(process.stdin, "data");
 const runtime = await Runtime.start({
-  storage: sqlite(path),
+  storage,
   orchestrations: [ask],
-  llm,
+  llm: mock().otherwise(async () => {
+    say("asked");
+    await answering;
+    return "done";
+  }),
   concurrency: { models: 1 },
   modelLimits: { "mock-1": { requestsPerSecond: 5 } },
 });
-await once(process.stdin, "data");
+await told.next();
+mayAnswer();
+await told.next();
 await runtime.shutdown();
 process.stdin.destroy();

@@ -144,9 +144,8 @@ export class AnswerStream {
 
   async #finish(state: "ending" | "open"): Promise<void> {
     if (this.#state === "closed") return;
-    const isWanted = this.job.abandoned === undefined;
     this.#state = state;
-    if (isWanted && (state === "ending" || this.#supersedes)) await this.#streams.now(this);
+    if (state === "ending" || this.#supersedes) await this.#streams.now(this);
     this.#state = "closed";
   }
 
