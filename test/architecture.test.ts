@@ -79,7 +79,7 @@ const MAY_IMPORT: readonly (readonly [folder: RegExp, allowed: RegExp])[] = [
   [/^packages\/(core|lint)$/, /^$/],
   [/^packages\/(testing|agent|diagram)$/, /^@stet\/core$/],
   [/^packages\/replay$/, /^@stet\/(core|diagram)$/],
-  [/^packages\/mcp$/, /^@stet\/(core|agent)$/],
+  [/^packages\/(mcp|openapi)$/, /^@stet\/(core|agent)$/],
   [/^packages\/cli$/, /^@stet\//],
   [/^providers\//, /^@stet\/core$/],
 ];
