@@ -15,6 +15,7 @@ export async function benchServer(): Promise<{ readonly url: string; stop(): Pro
   if (url !== undefined && url !== "") return { url, stop: async () => {} };
   const counting = ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all"];
   const server = await startPostgres({ durable: true, settings: ["synchronous_commit=on", ...counting] });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1)); // and the server with it
   await asked(server.url, "CREATE EXTENSION pg_stat_statements");
   return server;
 }
