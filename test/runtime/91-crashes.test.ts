@@ -11,6 +11,7 @@ import { journal, kinds } from "./world.ts";
 const find = activity("find", { input: z.object({ id: z.string() }) }, (_ctx, { id }) => `found ${id}`);
 
 const everything = orchestration("everything", async (ctx, text: string) => {
+  const greetings = [await ctx.generate("Hello"), await ctx.generateWithSystem("Be formal.", "Hello")];
   const kind = await ctx.classify(text, ["bug", "refund"]);
   const truth = await ctx.ifTrue("Is it?", { about: text });
   const { name } = await ctx.extract(text, ["name"]);
@@ -25,12 +26,26 @@ const everything = orchestration("everything", async (ctx, text: string) => {
   }
   const [vector] = await ctx.embed([text]);
   const next = await ctx.generateWithContext("What now?");
-  return { kind, truth, name, mood, summary, plan, even, said: messages.length, length: vector?.length, next };
+  return {
+    greetings,
+    kind,
+    truth,
+    name,
+    mood,
+    summary,
+    plan,
+    even,
+    said: messages.length,
+    length: vector?.length,
+    next,
+  };
 });
 
 /** The answer depends on nothing but the question, so that a call made again is answered as before. */
 function world(): CrashWorld<unknown> {
   const llm = mock()
+    .on("generate", "hi")
+    .on("generateWithSystem", "Good day.")
     .on("classify", "bug")
     .on("ifTrue", ({ messages }) => (messages.length === 2 ? "perhaps" : true))
     .on("extract", { name: "Ada" })
