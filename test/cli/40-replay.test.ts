@@ -1,6 +1,6 @@
 /** `stet replay`: old histories against new code, from a store and from files, for people, scripts and CI. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { UpgradeReport } from "@stet/replay";
@@ -123,6 +123,41 @@ test("replay() reads capsules and histories from files, without a store", async 
   }
   const torn = await type(["replay", "torn.json"], { cwd });
   assert.equal(torn.code, exitCodes.usage);
+});
+
+test("replay() lists the branches of the source that no history has taken", async () => {
+  const cwd = await makeProject();
+  symlinkSync(join(import.meta.dirname, "../../node_modules"), join(cwd, "node_modules"));
+  writeFileSync(
+    join(cwd, "fits.ts"),
+    sourceOf(
+      `await ctx.activity("charge", order);`,
+      `if (order === "T-0") await ctx.activity("wrap", order);`,
+      `await ctx.waitForEvent("packed");`,
+    ).replace(JSON.stringify(core), `"@stet/core"`),
+  );
+  const stet = { diagrams: { include: ["fits.ts"] } };
+  writeFileSync(join(cwd, "package.json"), JSON.stringify({ type: "module", stet }));
+
+  const replayed = await type(["replay", "--all", "--coverage"], { cwd });
+  const told = json<{ coverage: object[] }>(await type(["replay", "--all", "--coverage", "--json"], { cwd }));
+
+  assert.equal(replayed.code, exitCodes.ok, replayed.stderr);
+  assert.match(
+    replayed.stdout,
+    /this code can take over\n\nship@1 {2}1 of 2 branches taken by 3 histories\n {2}never order === "T-0": yes {2}fits\.ts:4\n$/,
+  );
+  const at = { file: "fits.ts", line: 4, column: 7 };
+  assert.deepEqual(told.coverage, [
+    {
+      orchestration: "ship",
+      version: "1",
+      followed: 3,
+      strayed: 0,
+      branches: 2,
+      untaken: [{ at, from: `order === "T-0"`, way: "yes" }],
+    },
+  ]);
 });
 
 test("replay() refuses what it cannot make sense of", async () => {

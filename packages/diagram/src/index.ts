@@ -20,6 +20,7 @@ export type {
 // From history to path
 export { type FlowPath, followHistory, type Visit } from "./follow.ts";
 export { type MarkedGraph, markHistories } from "./marks.ts";
+export { type FlowBranch, FlowCoverage } from "./coverage.ts";
 
 // From stack frame to source
 export { callAt, type SourceCall, type SourceText } from "./source/call-at.ts";

@@ -9,6 +9,7 @@ import { Progress } from "../progress.ts";
 import { orchestrationsOf } from "../project-code.ts";
 import type { Session } from "../session.ts";
 import { upgradeInWords } from "../upgrade.ts";
+import { BranchCount, untakenInWords } from "../untaken-branches.ts";
 import { instant, payload } from "../values.ts";
 
 const statuses = ["pending", "running", "blocked", "completed", "failed", "cancelled", "terminated"] as const;
@@ -24,7 +25,8 @@ export const replay: CommandFile = (session) =>
     .option("--name <orchestration>", "with --all: only those of this orchestration")
     .option("--since <time>", "with --all: only those started since: a date, or how long ago, such as 7d", instant)
     .option("--strict", "take a changed prompt for a difference")
-    .action(async (what, { all, module, status, name, since, strict }) => {
+    .option("--coverage", "list the branches in the project's source that no history has taken")
+    .action(async (what, { all, module, status, name, since, strict, coverage }) => {
       if ((what === undefined) === (all === undefined)) {
         throw new ConfigurationError(
           "Expected stet replay to be given an instance, a file or --all, got " + (all ? "both" : "neither"),
@@ -35,12 +37,13 @@ export const replay: CommandFile = (session) =>
       const orchestrations = await orchestrationsOf(session, module);
       const { config } = await session.config();
       const { payloadLimit, promptDrift = "report" } = config;
+      const branches = coverage === true ? await branchCount(session) : undefined;
       const reportOn = async (histories: AsyncIterable<RecordedHistory> | RecordedHistory[], total?: number) => {
         const progress = new Progress(session.io.stderr, "histories", total);
         try {
           return await upgradeReport({
             orchestrations,
-            histories,
+            histories: branches?.counted(histories) ?? histories,
             promptDrift: strict === true ? "error" : promptDrift,
             ...(payloadLimit !== undefined && { payloadLimit }),
             onProgress: (done) => progress.tell(done.histories),
@@ -58,9 +61,19 @@ export const replay: CommandFile = (session) =>
       const report = isFile
         ? await reportOn(await inFile(session, what))
         : await inStore(session, what ?? which, reportOn);
-      session.out.result(report, (look) => upgradeInWords(report, look));
+      const untaken = branches?.untaken;
+      session.out.result({ ...report, ...(untaken !== undefined && { coverage: untaken }) }, (look) =>
+        [upgradeInWords(report, look), ...(untaken === undefined ? [] : [untakenInWords(untaken, look.colors)])].join(
+          "\n\n",
+        ),
+      );
       if (!report.ok) session.exitCode = exitCodes.bad;
     });
+
+async function branchCount({ io }: Session): Promise<BranchCount> {
+  const { FlowCoverage, readDiagramProject, readProjectGraphs } = await import("@stet/diagram");
+  return new BranchCount(readProjectGraphs(readDiagramProject(io.cwd)).map((graph) => new FlowCoverage(graph)));
+}
 
 async function inFile(session: Session, file: string): Promise<RecordedHistory[]> {
   const { historiesIn } = await import("@stet/replay");
