@@ -1,5 +1,6 @@
 /** What must not be seen is not written down: keys, prompts that are not to be kept; and orders in a text are not obeyed. */
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -177,7 +178,7 @@ const careless: LlmProvider = {
     ),
 };
 
-test("a key reaches neither the disk nor the log nor an answer of the API", async (t) => {
+test("a key reaches neither the disk nor the log nor diagnostics nor an answer of the API", async (t) => {
   const failing = orchestration("failing", async (ctx, model: string) => ctx.generate("?", { model }));
   const echoing = (status: number): LlmProvider =>
     openai({
@@ -193,6 +194,11 @@ test("a key reaches neither the disk nor the log nor an answer of the API", asyn
   const llm = { careless, refused: echoing(401), down: echoing(503) };
   const { env, logger, onDisk } = await observed(t, { orchestrations: [failing], llm });
   const told: unknown[] = [];
+  const hear = (message: unknown): void => void told.push(message);
+  for (const channel of ["stet:work", "stet:turn"]) {
+    subscribe(channel, hear);
+    t.after(() => unsubscribe(channel, hear));
+  }
   for (const model of ["careless", "refused", "down"]) {
     const run = await env.startOrchestration(failing, model);
     told.push(await env.result(run).then(assert.fail, (error: unknown) => error));
@@ -200,6 +206,7 @@ test("a key reaches neither the disk nor the log nor an answer of the API", asyn
   }
   told.push(await env.client.stats(), logger.lines);
 
+  assert.ok(told.some((message) => (message as { failure?: unknown }).failure !== undefined));
   const seen = onDisk() + inspect(told, { depth: Infinity });
   assert.match(seen, /\[secret\]/);
   for (const key of keys) assert.ok(!seen.includes(key), `Expected ${key} to be nowhere`);
