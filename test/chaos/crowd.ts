@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Client } from "@stet/core";
 import { insist } from "./insist.ts";
 import { executions, mixedWork } from "./mixed-work.ts";
+import { until } from "./until.ts";
 
 /** An event that an instance waits for, one in each execution. */
 export type Poke = readonly [n: number, execution: number];
@@ -33,11 +34,28 @@ export async function poke(client: Client, pokes: readonly Poke[]): Promise<void
 
 /** Whether all instances have ended. @throws AssertionError when some are blocked, saying why. */
 export async function allEnded(client: Client): Promise<boolean> {
+  return (await underWay(client)) === 0;
+}
+
+/** Until all instances have ended, however long it takes, as long as one ends every now and then. */
+export async function untilAllEnded(client: Client, look: () => void = () => {}): Promise<void> {
+  for (let left = await underWay(client); left > 0;) {
+    await until(`another instance to end, ${left} of which are left`, async () => {
+      look();
+      const now = await underWay(client);
+      const isProgress = now !== left; // children come and go
+      left = now;
+      return isProgress;
+    });
+  }
+}
+
+async function underWay(client: Client): Promise<number> {
   const { instances: by, blocked } = await insist(() => client.stats());
   if (blocked > 0) {
     const { instances } = await client.list({ status: "blocked" });
     const reasons = instances.map(({ instanceId, error }) => `${instanceId}: ${error?.message}`);
     assert.fail(`Expected no instance to be blocked, got ${reasons.join("; ")}`);
   }
-  return by.pending + by.running === 0;
+  return by.pending + by.running;
 }

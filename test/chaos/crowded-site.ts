@@ -1,6 +1,6 @@
 /** A site with instances that have all they wait for, for tests of what happens to their workers. */
 import type { TestContext } from "node:test";
-import { allEnded, poke, pokesFor, startCrowd } from "./crowd.ts";
+import { poke, pokesFor, startCrowd, untilAllEnded } from "./crowd.ts";
 import { openSite, type Site } from "./site.ts";
 import { assertSound, type Findings, type Scene } from "./soundness.ts";
 import { readStarts } from "./starts.ts";
@@ -26,6 +26,6 @@ export async function soundEnd(
   instances: number,
   more: Partial<Scene> = {},
 ): Promise<Findings> {
-  await until("all instances to end", () => allEnded(client), { everyMs: 50 });
+  await untilAllEnded(client);
   return assertSound({ client, store, starts, instances, ...more });
 }

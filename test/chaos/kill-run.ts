@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Chance } from "./chance.ts";
-import { allEnded, poke, pokesFor, startCrowd, type Poke } from "./crowd.ts";
+import { poke, pokesFor, startCrowd, untilAllEnded, type Poke } from "./crowd.ts";
 import { insist } from "./insist.ts";
 import type { Site, WorkerProcess } from "./site.ts";
 import { assertSound, type Findings } from "./soundness.ts";
@@ -85,10 +85,7 @@ class KillRun {
       struck[what] = (struck[what] ?? 0) + 1;
       progress(`strike ${strike} of ${strikes}: ${what}`);
     }
-    await until("all instances to end", () => {
-      this.#assertAlive();
-      return allEnded(client);
-    });
+    await untilAllEnded(client, () => this.#assertAlive());
     for (const worker of this.#workers) await worker.kill();
     return { underWay, struck, slowestResumeMs };
   }

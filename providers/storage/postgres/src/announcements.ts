@@ -29,6 +29,9 @@ export interface AnnouncementsOptions {
 /** How soon one looks again without hearing anything: where one listens, and where one cannot. */
 const lookAfterMs = { listening: 10_000, deaf: 1_000 };
 
+/** A line that takes longer to answer is given up. */
+const answerWithinMs = 5_000;
+
 const firstPauseMs = 100;
 const longestPauseMs = 5_000;
 
@@ -112,7 +115,7 @@ export class Announcements {
       line.client.on("end", lost);
       line.client.on("notification", ({ payload }) => this.#hear(payload ?? ""));
       this.#line = line;
-      await line.client.query(`LISTEN ${this.#channel}`);
+      await line.client.query(inTime(`LISTEN ${this.#channel}`));
       if (this.#pauseMs > firstPauseMs) this.#options.onChange(anything); // whatever happened meanwhile
       this.#pauseMs = firstPauseMs;
       this.#lookAgain();
@@ -158,9 +161,27 @@ export class Announcements {
     const afterMs = this.#line === undefined ? lookAfterMs.deaf : lookAfterMs.listening;
     this.#timer = setTimeout(() => {
       this.#options.onChange(anything);
+      void this.#askLine();
       this.#lookAgain();
     }, afterMs).unref();
   }
+
+  /** A line whose other end has gone without a word is as silent as one on which nothing is said. */
+  async #askLine(): Promise<void> {
+    const line = this.#line;
+    if (line === undefined) return;
+    try {
+      await line.client.query(inTime("SELECT 1"));
+    } catch {
+      this.#lost(line);
+    }
+  }
+}
+
+/** A statement that fails when it is not answered for so long. */
+function inTime(text: string): { readonly text: string } {
+  const query = { text, query_timeout: answerWithinMs };
+  return query;
 }
 
 function joined(some: string[] | undefined, more: readonly string[] | undefined): string[] | undefined {
