@@ -114,6 +114,27 @@ test("--instance prints the way of one instance, and --fleet that of all", async
   assert.equal(unknown.code, exitCodes.instance);
 });
 
+test("--describe lets the model of the configuration find words, once, and the code decides what is drawn", async (t) => {
+  const config = (answer: string) => `
+    import { mock } from "@stet/mock";
+    export default { llm: mock().reply(${JSON.stringify(answer)}) };`;
+  const answer = JSON.stringify({ summary: "Takes the money.", labels: { activity_pay: "Charge the customer" } });
+  const cwd = await makeProject(t, { "src.ts": source, "stet.config.ts": config(answer) });
+  const drawn = () => readFileSync(join(cwd, "docs/diagrams/buy.mmd"), "utf8");
+
+  const described = await type(["diagram", "--describe", "--name", "buy"], { cwd });
+  const words = drawn();
+  const again = await type(["diagram", "--describe", "--name", "buy"], { cwd }); // the mock has one answer
+  const check = await type(["diagram", "--check", "--name", "buy"], { cwd });
+  const both = await type(["diagram", "--describe", "--check"], { cwd });
+
+  assert.equal(described.code, exitCodes.ok, described.stderr);
+  assert.match(words, /accDescr \{\n {4}Takes the money\.\n {2}\}/);
+  assert.match(words, /activity_pay\["Charge the customer"\]/);
+  assert.deepEqual([again.code, check.code, both.code], [exitCodes.ok, exitCodes.ok, exitCodes.usage]);
+  assert.equal(drawn(), words);
+});
+
 test("--embed refreshes the diagrams in Markdown, and --check says when they are old", async (t) => {
   const cwd = await makeProject(t, {
     "src.ts": source,

@@ -63,7 +63,7 @@ test("JSON is what the published schema says", () => {
   }
 });
 
-test("an SVG picture shows every node and every edge, and is the same each time", { timeout: 60_000 }, async () => {
+test("an SVG picture shows every node and every edge, and is the same each time", { timeout: 110_000 }, async () => {
   for (const { graph } of corpus.filter(({ id }) => ["06-saga.travel", "concurrency.allOf"].includes(id))) {
     const svg = await toSvg(graph);
 
@@ -114,7 +114,7 @@ const label = fc
 
 test(
   "no label, whatever is in it, changes the graph in Mermaid and DOT, and each is read back as it was",
-  { timeout: 60_000 },
+  { timeout: 110_000 },
   async () => {
     await fc.assert(
       fc.asyncProperty(label, label, async (first, second) => {
@@ -135,7 +135,7 @@ test(
 
 test(
   "no label, whatever is in it, changes the graph in PlantUML",
-  { timeout: 60_000, skip: hasJava ? false : "PlantUML runs on Java, and there is none" },
+  { timeout: 110_000, skip: hasJava ? false : "PlantUML runs on Java, and there is none" },
   async () => {
     const graphs = new Map(
       fc.sample(fc.tuple(label, label), { numRuns: 100, seed: 12 }).map((each, i) => [`${i}`, labelled(...each)]),

@@ -33,6 +33,7 @@ export const flowGraphSchema: Readonly<Record<string, unknown>> = {
     },
     followed: { description: "Of a graph with marks: how many histories are marked.", $ref: "#/$defs/count" },
     strayed: { description: "How many are no path of the graph.", $ref: "#/$defs/count" },
+    summary: { description: "What it does, in the words of a model.", type: "string" },
     title: { $ref: "#/$defs/title" },
     icon: { $ref: "#/$defs/icon" },
     color: { $ref: "#/$defs/color" },

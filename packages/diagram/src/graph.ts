@@ -189,6 +189,8 @@ export interface FlowGraph extends Looks {
   readonly version: string;
   /** From the definition. */
   readonly description?: string;
+  /** What it does, in the words of a model. */
+  readonly summary?: string;
   readonly at: SourcePosition;
   readonly nodes: readonly FlowNode[];
   readonly edges: readonly FlowEdge[];

@@ -35,6 +35,10 @@ export { toPlantUml } from "./render/plantuml.ts";
 export { toPreview } from "./render/preview.ts";
 export { toSvg } from "./render/svg.ts";
 
+// In the words of a model
+export { describeGraph } from "./describe/describe-graph.ts";
+export { type Description, readDescription, withDescription } from "./describe/description.ts";
+
 // Diagrams of a project
 export { type DiagramFormat, diagramFormats, drawDiagram } from "./project/formats.ts";
 export {
@@ -45,5 +49,6 @@ export {
   readProjectGraphs,
 } from "./project/project.ts";
 export { planDiagrams, planSome } from "./project/files.ts";
+export { describedGraphs, planDescriptions } from "./project/descriptions.ts";
 export { planEmbedded } from "./project/embedded.ts";
 export { applyChanges, diffOfChanges, type FileChange } from "./project/changes.ts";

@@ -1,5 +1,5 @@
 import { Command, Option } from "@commander-js/extra-typings";
-import { ConfigurationError, type HistoryEvent } from "@stet/core";
+import { ConfigurationError, type HistoryEvent, Runtime } from "@stet/core";
 import type { DiagramFormat, DiagramProject, FileChange, FlowGraph } from "@stet/diagram";
 import type { CommandFile } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -23,11 +23,17 @@ export const diagram: CommandFile = (session) =>
     )
     .option("--instance <id>", "print the way that this instance took, with times, attempts, tokens and cost")
     .option("--fleet", "print counts, times and failure rates of all instances of the store")
+    .addOption(
+      new Option("--describe", "first let the model of stet.config.ts word labels and a summary").conflicts("check"),
+    )
     .option("--check", "write nothing; fail with a diff when a diagram is not what the code is")
-    .action(async ({ name, format, output, preview, instance, fleet, embed, check }) => {
+    .action(async ({ name, format, output, preview, instance, fleet, embed, describe, check }) => {
       const project = await projectOf(session, { format, output });
-      const { graphNamed, planDiagrams, planEmbedded, planSome, readProjectGraphs } = await import("@stet/diagram");
-      const graphs = readProjectGraphs(project);
+      const { describedGraphs, graphNamed, planDiagrams, planEmbedded, planSome, readProjectGraphs } =
+        await import("@stet/diagram");
+      const read = readProjectGraphs(project);
+      if (describe === true) await describeMissing(session, project, read, name);
+      const { graphs } = describedGraphs(project, read);
       const chosen = name === undefined ? graphs : [graphNamed(graphs, name)];
       if (instance !== undefined) return print(session, [await wayOf(session, graphs, instance)], format ?? "preview");
       if (fleet === true) return print(session, await waysOfAll(session, chosen), format ?? "preview");
@@ -56,6 +62,37 @@ async function print({ out }: Session, graphs: readonly FlowGraph[], format: Dia
   const { drawDiagram } = await import("@stet/diagram");
   const drawn = await Promise.all(graphs.map(async (graph) => (await drawDiagram(graph, format)).trimEnd()));
   out.result(graphs, () => drawn.join("\n\n"));
+}
+
+/** Asks the model for what has no description, and keeps what it says. */
+async function describeMissing(
+  session: Session,
+  project: DiagramProject,
+  graphs: readonly FlowGraph[],
+  name: string | undefined,
+): Promise<void> {
+  const { applyChanges, describeGraph, describedGraphs, graphNamed, planDescriptions } = await import("@stet/diagram");
+  const { config } = await session.config();
+  if (config.llm === undefined) {
+    throw new ConfigurationError("Expected stet.config.ts to name a model for --describe as llm, got none");
+  }
+  const { undescribed } = describedGraphs(project, name === undefined ? graphs : [graphNamed(graphs, name)]);
+  if (undescribed.length === 0) return;
+  const { sqlite } = await import("@stet/sqlite");
+  const runtime = await Runtime.start({
+    storage: sqlite(":memory:"),
+    llm: config.llm,
+    orchestrations: [describeGraph],
+  });
+  try {
+    const runs = undescribed.map(async (graph) => {
+      const run = await runtime.startOrchestration(describeGraph, graph);
+      return [graph, await run.result()] as const;
+    });
+    applyChanges(project.folder, planDescriptions(project, graphs, new Map(await Promise.all(runs))));
+  } finally {
+    await runtime.shutdown();
+  }
 }
 
 /** The graph of an instance, with what its current execution did. */

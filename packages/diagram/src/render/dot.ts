@@ -27,6 +27,7 @@ export function toDot(graph: FlowGraph): string {
       close: "}",
     }),
     ...graph.edges.map((edge) => `  ${edgeLine(edge)}`),
+    ...(graph.summary === undefined ? [] : [`  tooltip=${quoted(graph.summary)}`]),
     // Last, or the groups would inherit it.
     ...(heading === undefined ? [] : [`  label=${quoted(heading)}; labelloc=t; fontsize=14`]),
     "}",

@@ -17,6 +17,7 @@ export function toMermaid(graph: FlowGraph): string {
     // YAML, of which JSON is a part.
     ...(heading === undefined ? [] : ["---", `title: ${JSON.stringify(heading)}`, "---"]),
     "flowchart TD",
+    ...(graph.summary === undefined ? [] : ["  accDescr {", `    ${graph.summary.replaceAll(/[{}]/g, "")}`, "  }"]),
     ...nestedLines(graph, {
       node: nodeLine,
       open: ({ id, label }) => `subgraph ${id}["${escaped(label)}"]`,

@@ -16,6 +16,7 @@ export function toPlantUml(graph: FlowGraph): string {
   const lines = [
     "@startuml",
     ...(heading === undefined ? [] : [`title ${escaped(heading)}`]),
+    ...(graph.summary === undefined ? [] : [`caption ${escaped(graph.summary)}`]),
     "hide empty description",
     "skinparam shadowing false",
     `skinparam StateFontColor ${ink}`,

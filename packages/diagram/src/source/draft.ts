@@ -13,7 +13,7 @@ export type NodeFacts = Omit<FlowNode, "id" | "at">;
 type GroupFacts = Pick<FlowGroup, "kind" | "label">;
 
 /** Where the outline begins and what is known about the orchestration. */
-export type Heading = Omit<FlowGraph, "nodes" | "edges" | "groups" | "outline">;
+export type Heading = Omit<FlowGraph, "nodes" | "edges" | "groups" | "outline" | "summary">;
 
 /** The nodes and groups of one flow. */
 export class Draft {
