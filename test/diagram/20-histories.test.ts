@@ -23,7 +23,7 @@ const choices = fc.array(fc.nat({ max: 1000 }), { minLength: 5, maxLength: 60, s
 
 test(
   "every history of the corpus is a path of its graph, and no request is never met",
-  { timeout: 110_000 },
+  { timeout: 250_000 },
   async () => {
     assert.ok(corpus.length >= 45, `Expected at least 45 orchestrations, got ${corpus.length}`);
     const missed: string[] = [];
@@ -41,7 +41,7 @@ test(
   },
 );
 
-test("every history of a random program is a path of its graph", { timeout: 100_000 }, async (t) => {
+test("every history of a random program is a path of its graph", { timeout: 250_000 }, async (t) => {
   const sizeOf = (program: Program) => JSON.stringify(program).length;
   const small = fc.sample(programs(), { numRuns: 500, seed: 42 }).filter((program) => sizeOf(program) < 5_000);
   const made = small.toSorted((a, b) => sizeOf(b) - sizeOf(a)).slice(0, 60);

@@ -171,7 +171,7 @@ test("tokens and cost of models, and waits that ended by their timeout", () => {
 
 test(
   "of random histories, every request is counted once, and whoever is somewhere has come there by an edge",
-  { timeout: 110_000 },
+  { timeout: 250_000 },
   async () => {
     const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(flowGraphSchema);
     const texts = new Map<string, string>();
