@@ -15,7 +15,7 @@ import { type Block, blocksOfComments, blocksOfDocument, documents, read, root }
 const run = promisify(execFile);
 const docs = documents();
 
-test("the code in documents and doc comments compiles", { timeout: 110_000 }, async (t) => {
+test("the code in documents and doc comments compiles", { timeout: 250_000 }, async (t) => {
   const blocks = [...docs.flatMap(blocksOfDocument), ...blocksOfComments()];
   assert.ok(blocks.length > 0, "Expected documents and doc comments to hold code, got none.");
   const folder = await mkdtemp(join(tmpdir(), "stet-docs-"));
@@ -55,7 +55,7 @@ test("the code in documents and doc comments compiles", { timeout: 110_000 }, as
 
 for (const file of docs) {
   for (const block of blocksOfDocument(file).filter(({ prints }) => prints !== undefined)) {
-    test(`${file}:${block.line} prints what it says`, { timeout: 60_000 }, async (t) => {
+    test(`${file}:${block.line} prints what it says`, { timeout: 120_000 }, async (t) => {
       const folder = await mkdtemp(join(tmpdir(), "stet-docs-"));
       t.after(() => rm(folder, { recursive: true, force: true }));
       await symlink(join(root, "node_modules"), join(folder, "node_modules"));
@@ -65,7 +65,7 @@ for (const file of docs) {
 
       const { stdout } = await run(process.execPath, ["--conditions=@stet/source", "--import", tsx, "program.ts"], {
         cwd: folder,
-        timeout: 50_000,
+        timeout: 110_000,
       });
 
       assert.equal(stdout, block.prints);
@@ -132,7 +132,7 @@ test("every document is in the index", () => {
   );
 });
 
-test("the reference is up to date and every public name has a doc comment", { timeout: 110_000 }, async () => {
+test("the reference is up to date and every public name has a doc comment", { timeout: 250_000 }, async () => {
   const checked = run(process.execPath, [join(root, "scripts/docs-api.mjs"), "--check"], { cwd: root });
   const { stderr } = await checked.catch((error: Error & { stderr: string }) => error);
 
