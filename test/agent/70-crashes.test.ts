@@ -76,11 +76,12 @@ test(
         });
         return world(boss, llm, effects);
       },
-      { timeout: "60s" },
+      { timeout: "60s", pairs: 20 },
     );
 
     assert.ok(explored.points.length > 60, `${explored.points.length} points`);
     assert.deepEqual(explored.unreached, []);
+    assert.equal(explored.crashes, explored.points.length + 2 * 20, "each point once, and twenty pairs");
     assert.deepEqual(Object.keys(explored.startedAgain).sort(), ["look", "mail", "restart"]);
   },
 );
@@ -109,6 +110,7 @@ test(
       },
       {
         timeout: "60s",
+        pairs: 20,
         check: ({ outcome, summary, effects }) => {
           seen.add(`${summary} ${effects.length}`);
           assert.equal(outcome, "success");

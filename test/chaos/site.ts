@@ -49,7 +49,7 @@ export async function openSite(server?: string): Promise<Site> {
   const folder = mkdtempSync(join(tmpdir(), "stet-chaos-"));
   const { address: store, remove } = server === undefined ? newFile(folder) : await newDatabase(server);
   const starts = join(folder, "starts.txt");
-  const entry = await bundled("worker-process", join(folder, "code"));
+  const entry = await bundled(new URL("worker-process.ts", import.meta.url), join(folder, "code"));
   const client = await Client.connect({ storage: storeAt(store) });
   const workers: WorkerProcess[] = [];
   return {
@@ -108,12 +108,12 @@ function started(name: string, child: ChildProcess): WorkerProcess {
 }
 
 /** One file, so that a process is at work in a fifth of a second: most of a kill is the start after it. */
-async function bundled(name: string, folder: string): Promise<string> {
+export async function bundled(source: URL, folder: string): Promise<string> {
   mkdirSync(folder);
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  const outfile = join(folder, `${name}.mjs`);
+  const outfile = join(folder, "process.mjs");
   await build({
-    entryPoints: [fileURLToPath(new URL(`${name}.ts`, import.meta.url))],
+    entryPoints: [fileURLToPath(source)],
     outfile,
     bundle: true,
     platform: "node",
