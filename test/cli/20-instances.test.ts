@@ -157,13 +157,19 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     const { stet } = await world(t, makeStore());
     await stet("start", "fail", "--id", "s-1", "--watch");
     await stet("start", "nobodyKnowsMe", "--id", "s-2");
+    await stet("start", "handleTicket", "--id", "s-3", "-i", '"T-17"');
+    await until(stet, "s-3", ({ customStatus }) => customStatus === "waiting for approval");
 
     const shown = await stet("stats");
     const stats = json<ClientStats>(await stet("stats", "--json"));
 
-    assert.match(shown.stdout, /instances +1 pending, 1 failed/);
-    assert.match(shown.stdout, /worker-\d+ on .*, process \d+/);
-    assert.match(shown.stdout, /missing +orchestrations that no worker has: nobodyKnowsMe/);
+    assert.match(shown.stdout, /instances +1 pending, 1 running, 1 failed/);
+    assert.match(shown.stdout, /worker-\d+ on .*, process \d+, for .*: owns 1 instance and 0 pieces of work\n/);
+    assert.match(shown.stdout, /missing +orchestrations that no worker has: nobodyKnowsMe\n +fix: start a worker/);
+    assert.deepEqual(
+      stats.workers.map(({ instances, work }) => [instances, work]),
+      [[1, 0]],
+    );
     assert.deepEqual(stats.missingHandlers.orchestrations, ["nobodyKnowsMe"]);
   });
 }

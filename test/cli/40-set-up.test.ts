@@ -73,7 +73,7 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
       [...findings.values()].filter(({ verdict }) => verdict !== "good"),
       [],
     );
-    assert.match(findings.get("worker w")?.says ?? "", /process \d+: greet@1$/);
+    assert.match(findings.get("worker w")?.says ?? "", /process \d+: owns nothing, has greet@1$/);
     assert.equal(findings.has("native module"), kind === "sqlite");
   });
 
@@ -138,6 +138,23 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     assert.deepEqual(json(await type(["list", "--json", "-s", address])), { instances: [] });
   });
 }
+
+test("a doctor says what a dead worker owns", async (t) => {
+  const store = sqliteStore();
+  const storage = store.open();
+  await storage.open();
+  t.after(() => storage.close());
+  const capabilities = { orchestrations: ["greet"], activities: [], models: false, tags: [] };
+  const now = Date.now() - 60_000;
+  const worker = await storage.registerWorker({ name: "gone", host: "h", pid: 1, capabilities, now });
+  await type(["start", "greet", "-s", store.address]);
+  await storage.claimTurns({ worker, now: Date.now(), max: 10, orchestrations: ["greet"], buildId: "b" });
+
+  const { findings } = await examined(newFolder(), ["-s", store.address]);
+
+  assert.match(findings.get("worker gone")?.says ?? "", /owns 1 instance and 0 pieces of work$/);
+  assert.equal(findings.get("workers")?.says, "none is alive");
+});
 
 test("a doctor says what keeps a configuration from loading, and which key is missing", async () => {
   const broken = makeProject({ "stet.config.ts": "export default {{\n" });

@@ -324,8 +324,8 @@ test("stats() counts instances, messages, work and workers", async (t) => {
     missingHandlers: { orchestrations: ["unknownToAll"], activities: ["nobodyHasIt"] },
   });
   assert.deepEqual(
-    workers.map(({ name, pid, registeredAt, silentForMs }) => [name, pid, registeredAt, silentForMs]),
-    [["ada", process.pid, began, 0]],
+    workers.map(({ host: _host, ...worker }) => worker),
+    [{ name: "ada", pid: process.pid, registeredAt: began, silentForMs: 0, instances: 2, work: 0 }],
   );
 });
 

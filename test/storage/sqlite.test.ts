@@ -495,6 +495,18 @@ test("no statement reads from end to end what grows with instances", async (t) =
 const allowedScans =
   /^SCAN (named|wanted|json_each|chain|tree|above|workers|sessions|models|sqlite_master|CONSTANT ROW|m in SELECT m\.key[^]* LIMIT|e in SELECT e\.instance)/;
 
+test("what workers own is counted in the indexes of owners, not among all that there is", async (t) => {
+  const { store, statements } = await spiedStore(t, newPath(t));
+  await store.admin.stats(1);
+
+  const plan = statements.plan(statements.find("owner = o.key").source);
+
+  assert.deepEqual(
+    plan.filter((step) => / (instances|work) /.test(step)),
+    ["instances", "work"].map((table) => `SEARCH ${table} USING COVERING INDEX ${table}_owned (owner=?)`),
+  );
+});
+
 test("answers that have expired leave the file, a few with each that is saved", async (t) => {
   const path = newPath(t);
   const store = await opened(t, path);

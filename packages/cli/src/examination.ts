@@ -1,8 +1,15 @@
 /** What `stet doctor` looks at, one thing after the other. What does not hold comes with what mends it. */
-import { type Client, type ClientStats, isStetError, type LlmProvider, type StorageProvider } from "@stet/core";
+import {
+  type Client,
+  type ClientStats,
+  isStetError,
+  type LlmProvider,
+  type StorageProvider,
+  type WorkerKey,
+} from "@stet/core";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import type { Session } from "./session.ts";
-import { countOf, durationInWords } from "./words.ts";
+import { countOf, durationInWords, ownedInWords } from "./words.ts";
 
 /** What was found about one thing. */
 export interface Finding {
@@ -139,19 +146,24 @@ async function payloads(client: Client): Promise<Finding> {
 const deadAfterMs = 10_000;
 
 async function workers(storage: StorageProvider): Promise<Finding[]> {
-  const records = await storage.listWorkers(Date.now());
-  if (records.every(({ silentForMs }) => silentForMs >= deadAfterMs)) {
-    const says = records.length === 0 ? "none" : `none is alive, ${records.length} dead`;
-    return [{ what: "workers", verdict: "warning", says, fix: "start one: stet worker, or stet dev" }];
-  }
-  return records.map(({ name, host, pid, silentForMs, capabilities: { orchestrations, activities } }) => {
+  const [records, { owned }] = await Promise.all([storage.listWorkers(Date.now()), storage.admin.stats(Date.now())]);
+  const nothing = { instances: 0, work: 0 };
+  const ownedBy = (key: WorkerKey) => ownedInWords(owned.find(({ worker }) => worker === key) ?? nothing);
+  const each = records.map(({ key, name, host, pid, silentForMs, capabilities }): Finding => {
     const what = `worker ${name}`;
-    const has = [...orchestrations.filter((handler) => handler.includes("@")), ...activities].join(" ");
     const where = `on ${host}, process ${pid}`;
-    if (silentForMs < deadAfterMs) return { what, verdict: "good", says: `${where}: ${has}` };
-    const says = `${where}: silent for ${durationInWords(silentForMs)}; what it owned is taken over by others`;
-    return { what, verdict: "warning", says, fix: "none is needed: the next living worker buries it" };
+    if (silentForMs >= deadAfterMs) {
+      const says = `${where}: silent for ${durationInWords(silentForMs)}, ${ownedBy(key)}`;
+      const fix = "none is needed: the next living worker buries it and takes over what it owns";
+      return { what, verdict: "warning", says, fix };
+    }
+    const { orchestrations, activities } = capabilities;
+    const has = [...orchestrations.filter((handler) => handler.includes("@")), ...activities].join(" ");
+    return { what, verdict: "good", says: `${where}: ${ownedBy(key)}, has ${has}` };
   });
+  if (each.some(({ verdict }) => verdict === "good")) return each;
+  const says = each.length === 0 ? "none" : "none is alive";
+  return [{ what: "workers", verdict: "warning", says, fix: "start one: stet worker, or stet dev" }, ...each];
 }
 
 function handlers({ missingHandlers: { orchestrations, activities } }: ClientStats): Finding[] {

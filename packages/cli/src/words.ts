@@ -27,6 +27,12 @@ export function countOf(count: number, one: string, many: string = `${one}s`): s
   return `${count} ${count === 1 ? one : many}`;
 }
 
+/** What a worker owns. */
+export function ownedInWords({ instances, work }: { readonly instances: number; readonly work: number }): string {
+  if (instances + work === 0) return "owns nothing";
+  return `owns ${countOf(instances, "instance")} and ${countOf(work, "piece")} of work`;
+}
+
 /** A standing in its colour. */
 export function statusInColor(status: InstanceState["status"], colors: Colors): string {
   switch (status) {

@@ -75,10 +75,18 @@ export interface InstanceUsage {
   readonly tree: UsageSummary;
 }
 
+/** A worker that is alive, and how much it owns. */
+export interface WorkerStats extends Pick<WorkerRecord, "name" | "host" | "pid" | "registeredAt" | "silentForMs"> {
+  /** Instances that only it may run turns for: those that run there, and those that it keeps in its cache. */
+  readonly instances: number;
+  /** Work that it runs under a row. What it started at once, without one, is in `runtime.stats().runningWork` there. */
+  readonly work: number;
+}
+
 /** Numbers about the whole store. */
-export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" | "neededActivities"> {
-  /** Workers that are alive, by their heartbeat. */
-  readonly workers: readonly Pick<WorkerRecord, "name" | "host" | "pid" | "registeredAt" | "silentForMs">[];
+export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" | "neededActivities" | "owned"> {
+  /** Workers that are alive, by their heartbeat, and how much each owns. */
+  readonly workers: readonly WorkerStats[];
   /** What instances and work wait for and no living worker has registered. */
   readonly missingHandlers: { readonly orchestrations: readonly string[]; readonly activities: readonly string[] };
 }
@@ -193,22 +201,24 @@ export class Client implements OrchestrationClient {
   /** Counts, queue depths, living workers and missing handlers. */
   async stats(): Promise<ClientStats> {
     const now = this.#means.clock.now();
-    const [{ neededOrchestrations, neededActivities, ...stats }, records] = await Promise.all([
+    const [{ neededOrchestrations, neededActivities, owned, ...stats }, records] = await Promise.all([
       this.#storage.admin.stats(now),
       this.#storage.listWorkers(now),
     ]);
     const workers = records.filter(({ silentForMs }) => silentForMs < deadAfterMs);
+    const ownedBy = new Map(owned.map(({ worker, instances, work }) => [worker, { instances, work }]));
     const has = (pick: (record: WorkerRecord) => readonly string[]) => new Set(workers.flatMap(pick));
     const orchestrations = has(({ capabilities }) => capabilities.orchestrations);
     const activities = has(({ capabilities }) => capabilities.activities);
     return {
       ...stats,
-      workers: workers.map(({ name, host, pid, registeredAt, silentForMs }) => ({
+      workers: workers.map(({ key, name, host, pid, registeredAt, silentForMs }) => ({
         name,
         host,
         pid,
         registeredAt,
         silentForMs,
+        ...(ownedBy.get(key) ?? { instances: 0, work: 0 }), // registered between the two
       })),
       missingHandlers: {
         orchestrations: neededOrchestrations.filter((name) => !orchestrations.has(name)),

@@ -6,8 +6,8 @@ import type { Job } from "./job.ts";
 import type { Payload } from "./payload.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock } from "./ports.ts";
-import type { StorageProvider, WorkerKey } from "./storage.ts";
-import type { OutgoingWork } from "./storage-work.ts";
+import type { StorageProvider } from "./storage.ts";
+import type { OutgoingWork, WorkerKey } from "./storage-work.ts";
 import type { TextCodec } from "./text-codec.ts";
 
 /** Details are written at most this often. */

@@ -47,7 +47,14 @@ export type { Schema, SchemaIssue, SchemaVerdict } from "./schema.ts";
 // Services
 export { Runtime, type ShutdownOptions } from "./runtime.ts";
 export type { RuntimeOptions } from "./runtime-options.ts";
-export { Client, type ClientStats, type InstancePage, type InstanceUsage, type PendingWait } from "./client.ts";
+export {
+  Client,
+  type ClientStats,
+  type InstancePage,
+  type InstanceUsage,
+  type PendingWait,
+  type WorkerStats,
+} from "./client.ts";
 export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.ts";
 export type { Budget, BudgetMember, RecordedBudget } from "./budget.ts";
 export type { BudgetReport } from "./budget-report.ts";

@@ -3,7 +3,7 @@
  * Bodies are text, sealed or with references where the engine made them so.
  */
 import type { Amounts, BudgetLimits, BudgetRecord } from "./storage-budgets.ts";
-import type { OutgoingWork } from "./storage-work.ts";
+import type { OutgoingWork, WorkerKey } from "./storage-work.ts";
 
 /** Where an instance is in its life, as stored. A blocked instance is running. */
 export type InstanceStatus = "pending" | "running" | "completed" | "failed" | "cancelled" | "terminated";
@@ -93,6 +93,16 @@ export interface StorageStats {
   /** Handlers (`name` or `name@version`) that running instances or ready work need. */
   readonly neededOrchestrations: readonly string[];
   readonly neededActivities: readonly string[];
+  /** What each registered worker owns, living or not, in the order of registration. */
+  readonly owned: readonly OwnedByWorker[];
+}
+
+/** What a worker owns. */
+export interface OwnedByWorker {
+  readonly worker: WorkerKey;
+  readonly instances: number;
+  /** Work that it runs under a row. */
+  readonly work: number;
 }
 
 /** Which old data to remove. */

@@ -1,5 +1,8 @@
 /** The seam to the store, on work: an item on its way to whoever executes it. */
 
+/** A worker's registration. A worker that was declared dead and registers again gets a new one. */
+export type WorkerKey = number | string;
+
 /** A work item as the provider routes it. */
 export interface OutgoingWork {
   readonly instanceId: string;

@@ -15,7 +15,7 @@
  */
 import type { StorageAdmin } from "./storage-admin.ts";
 import type { BudgetChanges } from "./storage-budgets.ts";
-import type { OutgoingWork } from "./storage-work.ts";
+import type { OutgoingWork, WorkerKey } from "./storage-work.ts";
 
 /** The provider's own handle of an instance, as cheap to look up as it has. Opaque to everybody else. */
 export type InstanceKey = number | string;
@@ -25,9 +25,6 @@ export interface ExecutionKey {
   readonly key: InstanceKey;
   readonly execution: number;
 }
-
-/** A worker's registration. A worker that was declared dead and registers again gets a new one. */
-export type WorkerKey = number | string;
 
 /** The provider's own handle of a work item. */
 export type WorkKey = number | string;

@@ -12,7 +12,8 @@ import type { Payload } from "./payload.ts";
 import type { Pool } from "./pool.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Registry } from "./registry.ts";
-import type { ClaimedWork, StorageProvider, WorkerKey, WorkKey } from "./storage.ts";
+import type { WorkerKey } from "./storage-work.ts";
+import type { ClaimedWork, StorageProvider, WorkKey } from "./storage.ts";
 import type { TextCodec } from "./text-codec.ts";
 
 /** A session that was idle for this long may move to another worker. */

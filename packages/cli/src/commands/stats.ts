@@ -2,7 +2,7 @@ import { Command } from "@commander-js/extra-typings";
 import type { ClientStats } from "@stet/core";
 import type { CommandFile } from "../command.ts";
 import type { Look } from "../output.ts";
-import { durationInWords } from "../words.ts";
+import { durationInWords, ownedInWords } from "../words.ts";
 
 /** `stet stats`: the whole store in numbers. */
 export const stats: CommandFile = (session) =>
@@ -18,13 +18,16 @@ function inWords({ instances, blocked, messages, work, workers, missingHandlers 
     ["messages", numbersOf(messages)],
     ["work", numbersOf(work)],
     ["workers", workers.length === 0 ? colors.yellow("none is alive") : ""],
-    ...workers.map(({ name, host, pid, registeredAt }) => [
+    ...workers.map((worker) => [
       "",
-      `${name} on ${host}, process ${pid}, for ${durationInWords(Date.now() - registeredAt)}`,
+      `${worker.name} on ${worker.host}, process ${worker.pid}, for ${durationInWords(Date.now() - worker.registeredAt)}: ${ownedInWords(worker)}`,
     ]),
     ...Object.entries(missingHandlers)
       .filter(([, names]) => names.length > 0)
-      .map(([kind, names]) => ["missing", colors.red(`${kind} that no worker has: ${names.join(", ")}`)]),
+      .flatMap(([kind, names]) => [
+        ["missing", colors.red(`${kind} that no worker has: ${names.join(", ")}`)],
+        ["", "fix: start a worker whose configuration names them"],
+      ]),
   ];
   return rows.map(([what = "", value = ""]) => `${colors.dim(what.padEnd(10))} ${value}`.trimEnd()).join("\n");
 }

@@ -12,7 +12,8 @@ import type { StreamMark } from "../instance-handle.ts";
 import type { Job } from "../job.ts";
 import type { Patience } from "../patience.ts";
 import type { Clock } from "../ports.ts";
-import type { AppendedOutput, CommitOutcome, StorageProvider, WorkerKey } from "../storage.ts";
+import type { WorkerKey } from "../storage-work.ts";
+import type { AppendedOutput, CommitOutcome, StorageProvider } from "../storage.ts";
 import type { TextCodec } from "../text-codec.ts";
 
 /** How long a delta may wait for others. */

@@ -1,5 +1,5 @@
 /** Numbers about the whole store, in one statement: all of one moment. */
-import type { InstanceStatus, StorageStats } from "@stet/core";
+import type { InstanceStatus, OwnedByWorker, StorageStats } from "@stet/core";
 import type { Database } from "./database.ts";
 import { storeNow } from "./routines.ts";
 import { firstEnded, statuses } from "./schema.ts";
@@ -8,6 +8,7 @@ interface Row {
   readonly counts: Record<string, number> | null;
   readonly needed: readonly { readonly name: string; readonly version: string | null }[] | null;
   readonly activities: readonly string[] | null;
+  readonly owned: readonly OwnedByWorker[] | null;
   readonly blocked: number;
   readonly messages: number;
   readonly due: number;
@@ -30,6 +31,11 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
       (SELECT json_agg(name ORDER BY name) FROM (
         SELECT DISTINCT name FROM ${work}
         WHERE kind = 'activity' AND owner IS NULL AND visible_at <= n.now) a) AS activities,
+      (SELECT json_agg(o ORDER BY worker) FROM (
+        SELECT w.key AS worker,
+          (SELECT count(*) FROM ${instances} WHERE owner = w.key) AS instances,
+          (SELECT count(*) FROM ${work} WHERE owner = w.key) AS work
+        FROM ${db.table("workers")} w) o) AS owned,
       (SELECT count(blocked) FROM ${instances} WHERE status < ${firstEnded}) AS blocked,
       (SELECT count(*) FROM ${db.table("messages")}) AS messages,
       (SELECT count(*) FROM ${db.table("timers")} WHERE visible_at <= n.now) AS due,
@@ -40,7 +46,7 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
     FROM (SELECT coalesce($1::bigint, ${storeNow}) AS now) n`,
     [now],
   );
-  const { counts, needed, activities, blocked, messages, due, sleeping, ready, delayed, running } = row!;
+  const { counts, needed, activities, owned, blocked, messages, due, sleeping, ready, delayed, running } = row!;
   const countOf = (status: InstanceStatus): number => counts?.[statuses.indexOf(status)] ?? 0;
   return {
     instances: {
@@ -58,5 +64,6 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
       .map(({ name, version }) => (version === null ? name : `${name}@${version}`))
       .sort(),
     neededActivities: activities ?? [],
+    owned: owned ?? [],
   };
 }

@@ -312,6 +312,15 @@ async function stats(tables: Kysely<Tables>, now: number): Promise<StorageStats>
     .where("visible_at", "<=", now)
     .orderBy("name")
     .execute();
+  const owned = await tables
+    .selectFrom("workers as o")
+    .select([
+      "o.key as worker",
+      sql<number>`(SELECT count(*) FROM instances WHERE owner = o.key)`.as("instances"),
+      sql<number>`(SELECT count(*) FROM work WHERE owner = o.key)`.as("work"),
+    ])
+    .orderBy("o.key")
+    .execute();
 
   const countOf = (status: InstanceStatus): number =>
     counts.find((row) => row.status === statuses.indexOf(status))?.count ?? 0;
@@ -329,6 +338,7 @@ async function stats(tables: Kysely<Tables>, now: number): Promise<StorageStats>
     work: { ready: queues.ready, delayed: queues.delayed, running: queues.running },
     neededOrchestrations: running.map((row) => (row.version === null ? row.name : `${row.name}@${row.version}`)).sort(),
     neededActivities: activities.map((row) => row.name),
+    owned,
   };
 }
 

@@ -69,6 +69,10 @@ interface WorkTable {
   readonly name: string;
 }
 
+interface WorkersTable {
+  readonly key: number;
+}
+
 /** The tables that the admin side reads, with the columns it reads. */
 export interface Tables {
   readonly instances: InstancesTable;
@@ -79,6 +83,7 @@ export interface Tables {
   readonly messages: MessagesTable;
   readonly timers: TimersTable;
   readonly work: WorkTable;
+  readonly workers: WorkersTable;
 }
 
 /** Kysely over a connection that somebody else opened and closes. */

@@ -16,6 +16,7 @@ export function stats(bench: Bench): void {
         work: { ready: 0, delayed: 0, running: 0 },
         neededOrchestrations: [],
         neededActivities: [],
+        owned: [],
       });
     });
 
@@ -88,6 +89,24 @@ export function stats(bench: Bench): void {
       const { neededActivities } = await store.admin.stats(START);
 
       assert.deepEqual(neededActivities.toSorted(), ["charge", "refund"]);
+    });
+
+    test("stats() counts what each worker owns", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const owned = async () => (await store.admin.stats(START)).owned;
+      const turn = await running(store, anna, "a", (first) => ({ work: [2, 3, 4].map((id) => work(first, id)) }));
+      await running(store, anna, "b");
+      await running(store, anna, "given back", () => ({ keep: false }));
+      await claimItem(store, ben, { max: 1 });
+      await store.saveWork(anna, [{ ...work(turn, 5), instance: turn.key, owned: true }]);
+      await startAll(store, "nobody's");
+
+      assert.deepEqual(await owned(), [
+        { worker: anna, instances: 2, work: 1 },
+        { worker: ben, instances: 0, work: 1 },
+      ]);
+      await store.releaseWorker(anna);
+      assert.deepEqual(await owned(), [{ worker: ben, instances: 0, work: 1 }]);
     });
 
     test("stats() forgets what was deleted", async (t) => {
