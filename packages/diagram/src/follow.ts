@@ -206,6 +206,11 @@ class Participants {
         return states.flatMap((state) => arrivals(state, map, "completed"));
       case "ContinuedAsNew":
         return states.flatMap((state) => arrivals(state, map, "continueAsNew"));
+      case "OrchestrationFailed": {
+        // Code may throw anywhere: where the graph shows no way to the end, the history ends where it stands.
+        const ended = states.flatMap((state) => arrivals(state, map, "failed"));
+        return ended.length > 0 ? ended : [...states];
+      }
       default:
         return [...states];
     }
@@ -326,10 +331,8 @@ function reachedBy(
 
 /** An unknown target may make any request. */
 function isRequest(isIt: (node: FlowNode) => boolean): boolean {
-  return (
-    !isIt({ id: "", kind: "completed", label: "", at: nowhere }) &&
-    !isIt({ id: "", kind: "continueAsNew", label: "", at: nowhere })
-  );
+  const ends = ["completed", "failed", "continueAsNew"] as const;
+  return !ends.some((kind) => isIt({ id: "", kind, label: "", at: nowhere }));
 }
 
 const nowhere = { file: "", line: 0, column: 0 };
