@@ -1,6 +1,6 @@
 /** Kept answers as data, out of a store and into another. Keys of instances are a store's own, so their ids go instead. */
 import type { Page, StoredAnswer } from "@stet/core";
-import type { Database } from "./database.ts";
+import { limitMax, type Database } from "./database.ts";
 
 /** The verbs that carry answers. */
 export interface CarriedAnswers {
@@ -27,14 +27,15 @@ interface Putting {
 
 /** Prepares them for a connection. */
 export function prepareCarriedAnswers(db: Database): CarriedAnswers {
-  const page = db.prepare<[after: number, limit: number], Row>(
+  const page = db.prepare<[{ readonly after: number; readonly max: number }], Row>(
     `SELECT a.key, i.id AS instanceId, a.execution, a.digest, a.body, a.expires_at AS expiresAt
-     FROM answers a LEFT JOIN instances i ON i.key = a.instance WHERE a.key > ? ORDER BY a.key LIMIT ?`,
+     FROM answers a LEFT JOIN instances i ON i.key = a.instance WHERE a.key > :after ORDER BY a.key ${limitMax}`,
   );
+  // Ignored like one that is kept already: an answer whose instance is not there, and so NULL.
   const put = db.prepare<[Putting]>(
     `INSERT OR IGNORE INTO answers (instance, execution, digest, expires_at, body)
-     SELECT coalesce(i.key, 0), :execution, :digest, :expiresAt, :body
-     FROM (SELECT 1) LEFT JOIN instances i ON i.id = :instanceId WHERE :instanceId IS NULL OR i.key IS NOT NULL`,
+     VALUES (iif(:instanceId IS NULL, 0, (SELECT key FROM instances WHERE id = :instanceId)),
+       :execution, :digest, :expiresAt, :body)`,
   );
   const importAnswers = db.transaction((answers: readonly StoredAnswer[]) => {
     for (const { digest, instanceId = null, execution = 0, body, expiresAt = null } of answers) {
@@ -43,7 +44,7 @@ export function prepareCarriedAnswers(db: Database): CarriedAnswers {
   });
   return {
     exportAnswers({ limit, cursor }) {
-      const rows = page.all(Number(cursor ?? 0), limit + 1);
+      const rows = page.all({ after: Number(cursor ?? 0), max: limit + 1 });
       const last = rows[limit - 1];
       return { rows: rows.slice(0, limit).map(answerOf), ...(rows.length > limit && { cursor: `${last!.key}` }) };
     },
