@@ -117,6 +117,50 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     assert.match(late.stderr, /to wait for a decision, got nothing/);
   });
 
+  test(`${kind}: a person decides about the action of an agent`, async (t) => {
+    const store = makeStore();
+    const { log, tools } = fleet();
+    const fixer = agent({ name: "fixer", instructions: "Repair.", tools, guardrails: { approval: ["restart_vm"] } });
+    const llm = mock([callTool("restart_vm", { vm: "a" }), finish("success", "Restarted a.")]);
+    await working(t, store, { llm, ...definitionsOf(fixer) });
+    const env = { USER: "grace", STET_STORAGE: store.address };
+    await type(["start", "fixer", "-i", '{"goal":"Fix a"}', "--id", "f-1"], { env });
+    while (!(await type(["show", "f-1"], { env })).stdout.includes("stet approve f-1")) await turn();
+
+    const wrong = await type(["approve", "f-1", "no-such-action"], { env });
+    const approved = await type(["approve", "f-1"], { env });
+    const watched = await type(["watch", "f-1"], { env });
+
+    assert.equal(wrong.code, exitCodes.usage);
+    assert.match(approved.stdout, /^approved 1-1-\w+ of f-1\n$/);
+    assert.equal(watched.code, exitCodes.ok, watched.stdout);
+    assert.deepEqual(log, ["restart_vm a"]);
+  });
+
+  test(`${kind}: an instance out of budget says what to do, and goes on when that is done`, async (t) => {
+    const store = makeStore();
+    const silent = () => undefined;
+    const ask = orchestration("ask", { budget: { calls: 1 } }, async (ctx) => [
+      await ctx.generate("one"),
+      await ctx.generate("two"),
+    ]);
+    const llm = mock().on("generate", "yes");
+    const logger = { debug: silent, info: silent, warn: silent, error: silent };
+    await working(t, store, { llm, orchestrations: [ask], logger });
+    const stet = (...argv: string[]) => type([...argv, "-s", store.address]);
+
+    const suspended = await stet("start", "ask", "--id", "a-1", "--watch");
+    const shown = await stet("show", "a-1");
+    const toppedUp = await stet("top-up", "a-1", "--calls", "1");
+    const watched = await stet("watch", "a-1");
+
+    assert.equal(suspended.code, exitCodes.bad);
+    assert.match(shown.stdout, /budget +1 of 1 calls/);
+    assert.match(shown.stdout, /fix: add to its budget: stet top-up a-1/);
+    assert.match(toppedUp.stdout, /^1 of 2 calls\n$/, toppedUp.stderr);
+    assert.equal(watched.code, exitCodes.ok, watched.stdout);
+  });
+
   test(`${kind}: migrate() makes a store, and does no harm to one that is there`, async () => {
     const { address } = makeStore();
 
@@ -189,50 +233,6 @@ test("a doctor sees that what is stored needs a key that the configuration does 
 
   assert.equal(code, exitCodes.bad);
   assert.match(findings.get("payloads")?.fix ?? "", /codec/);
-});
-
-test("a person decides about the action of an agent", async (t) => {
-  const store = sqliteStore();
-  const { log, tools } = fleet();
-  const fixer = agent({ name: "fixer", instructions: "Repair.", tools, guardrails: { approval: ["restart_vm"] } });
-  const llm = mock([callTool("restart_vm", { vm: "a" }), finish("success", "Restarted a.")]);
-  await working(t, store, { llm, ...definitionsOf(fixer) });
-  const env = { USER: "grace", STET_STORAGE: store.address };
-  await type(["start", "fixer", "-i", '{"goal":"Fix a"}', "--id", "f-1"], { env });
-  while (!(await type(["show", "f-1"], { env })).stdout.includes("stet approve f-1")) await turn();
-
-  const wrong = await type(["approve", "f-1", "no-such-action"], { env });
-  const approved = await type(["approve", "f-1"], { env });
-  const watched = await type(["watch", "f-1"], { env });
-
-  assert.equal(wrong.code, exitCodes.usage);
-  assert.match(approved.stdout, /^approved 1-1-\w+ of f-1\n$/);
-  assert.equal(watched.code, exitCodes.ok, watched.stdout);
-  assert.deepEqual(log, ["restart_vm a"]);
-});
-
-test("an instance out of budget says what to do, and goes on when that is done", async (t) => {
-  const store = sqliteStore();
-  const silent = () => undefined;
-  const ask = orchestration("ask", { budget: { calls: 1 } }, async (ctx) => [
-    await ctx.generate("one"),
-    await ctx.generate("two"),
-  ]);
-  const llm = mock().on("generate", "yes");
-  const logger = { debug: silent, info: silent, warn: silent, error: silent };
-  await working(t, store, { llm, orchestrations: [ask], logger });
-  const stet = (...argv: string[]) => type([...argv, "-s", store.address]);
-
-  const suspended = await stet("start", "ask", "--id", "a-1", "--watch");
-  const shown = await stet("show", "a-1");
-  const toppedUp = await stet("top-up", "a-1", "--calls", "1");
-  const watched = await stet("watch", "a-1");
-
-  assert.equal(suspended.code, exitCodes.bad);
-  assert.match(shown.stdout, /budget +1 of 1 calls/);
-  assert.match(shown.stdout, /fix: add to its budget: stet top-up a-1/);
-  assert.match(toppedUp.stdout, /^1 of 2 calls\n$/, toppedUp.stderr);
-  assert.equal(watched.code, exitCodes.ok, watched.stdout);
 });
 
 test("a shell completes commands and their options", async () => {
