@@ -84,8 +84,8 @@ const MAY_IMPORT: readonly (readonly [folder: RegExp, allowed: RegExp])[] = [
   [/^providers\//, /^@stet\/core$/],
 ];
 
-/** Imports modules of the user's, whose names nobody knows here. All others import by a plain string. */
-const LOADER = "packages/cli/src/import-module.ts";
+/** Import modules of the user's, whose names nobody knows here. All others import by a plain string. */
+const LOADERS = ["packages/cli/src/import-module.ts", "packages/agent/src/tools-in.ts"];
 
 const MAX_LINES = 500;
 const DRAWERS = /^(utils?|types?|helpers?|common|misc)\.[cm]?[jt]sx?$/;
@@ -232,7 +232,7 @@ function importsOf(file: string): string[] {
     ExportNamedDeclaration: (node) => add(node.source),
     ExportAllDeclaration: (node) => add(node.source),
     ImportExpression: (node) => {
-      if (file !== LOADER || node.source.type === "Literal") add(node.source);
+      if (!LOADERS.includes(file) || node.source.type === "Literal") add(node.source);
     },
     TSImportType: (node) => add(node.source),
     TSExternalModuleReference: (node) => add(node.expression),

@@ -9,12 +9,12 @@ import type { Payload } from "@stet/core";
 import type { Checked } from "@stet/core/internal";
 import type { PendingApproval } from "./agent-wait.ts";
 import { type Decided, decisionsOn } from "./approvals.ts";
-import { call, type Called } from "./calling.ts";
+import type { Called } from "./calling.ts";
+import { carryOut } from "./carrying-out.ts";
 import { checkpoint } from "./inbox.ts";
 import { type Judged, judge, rulingOn } from "./judging.ts";
 import type { ActionStatus, RememberedAction } from "./memory.ts";
 import type { Plan } from "./plan.ts";
-import { actionHash } from "./progress.ts";
 import { type Run, stand, tell } from "./run.ts";
 
 /** What came of a plan. */
@@ -122,7 +122,7 @@ async function sideBySide(run: Run, courses: readonly Course[], decided: Readonl
 async function take(run: Run, course: Course, decided: Decided | undefined): Promise<void> {
   const { judged, id } = course;
   if (judged.kind === "mistake") return;
-  const { tool, ruling } = judged;
+  const { tool, ruling, asksForFallback } = judged;
   if (ruling.verdict === "deny")
     return finish(run, course, { status: "refused", result: ruling.why, isMaterial: false });
   if (decided?.verdict === "rejected")
@@ -133,11 +133,7 @@ async function take(run: Run, course: Course, decided: Decided | undefined): Pro
   }
   const args = decided?.arguments ?? course.planned;
   const input = decided === undefined ? judged.input : inputOf(tool.read(args));
-  const called = await call(run, tool, input, id);
-  const hash = actionHash(tool.name, args);
-  const { uncertain } = run.memory;
-  if (called.status === "unknown") run.memory.uncertain = [...new Set([...uncertain, hash])];
-  else run.memory.uncertain = uncertain.filter((other) => other !== hash);
+  const called = await carryOut(run, { tool, args, input, id, mayFallBack: decided !== undefined && asksForFallback });
   const edited = args === course.planned ? "" : `Approved with other arguments: ${JSON.stringify(args)}\n`;
   finish(run, course, { ...called, result: `${edited}${called.result}` });
 }

@@ -27,7 +27,7 @@ export interface MemoryOptions {
 /** What an agent is made of. */
 export interface AgentOptions {
   readonly name: string;
-  /** What it may call. */
+  /** What it may call. A run can be started with one of the sets only: see {@link AgentInput}. */
   readonly tools: readonly (Tool | ToolSet)[];
   /** Who it is and how it should work: the beginning of its system prompt. */
   readonly instructions?: string;

@@ -14,11 +14,13 @@ import { live } from "./loop.ts";
 import type { AgentResult } from "./outcome.ts";
 import { finishTool, systemPrompt } from "./prompts.ts";
 import type { Tool } from "./tool.ts";
-import { toolSet } from "./tool-set.ts";
+import { assertComplete, toolSet, type ToolSet } from "./tool-set.ts";
 
 /** What an agent is started with. */
 export interface AgentInput {
   readonly goal: string;
+  /** The name of one of the sets in the agent's `tools`: until it ends it may call these and no others. @default all its tools */
+  readonly toolSet?: string | undefined;
 }
 
 /** An agent: an orchestration like any other, which can be started, watched, cancelled, forked, nested, or be a tool. */
@@ -81,15 +83,16 @@ const optionNames: NamesOf<AgentOptions> = {
   memory: true,
 };
 
-const goal: z.ZodType<AgentInput> = z.object({ goal: z.string().min(1) });
-
 /** @param above - The rules of the agents that it is a tool of: theirs hold for it as well. */
 function build(options: AgentOptions, name: string, above: readonly Rules[]): Agent {
   const { guardrails = {}, version, description, planning = "tools", model = {} } = options;
   assertName(name, "agent");
   assertOptions(options, optionNames, `agent ${name}`);
   assertChoice(planning, ["tools", "plan"], `planning of agent ${name}`);
-  const { tools: given } = toolSet(name, options.tools);
+  const all = toolSet(name, options.tools);
+  const sets = namedSets(options.tools, name);
+  for (const set of [all, ...sets.values()]) assertComplete(set);
+  const { tools: given } = all;
   if (given.some((tool) => tool.name === finishTool.name)) {
     throw new ConfigurationError(
       `Expected the tools of agent ${name} to have other names than finish, got one: it ends the agent`,
@@ -97,30 +100,61 @@ function build(options: AgentOptions, name: string, above: readonly Rules[]): Ag
   }
   const rules = [rulesOf(guardrails, namesIn(given), name), ...above];
   const tools = given.map((tool) => bound(tool, name, rules));
-  const allowed = tools.filter((tool) => !isForbidden(tool, rules));
   const budget = budgetOf(guardrails);
-  const spec: AgentSpec = {
+  const common = {
     name,
-    tools: allowed,
-    forbidden: tools.filter((tool) => isForbidden(tool, rules)),
-    system: systemPrompt(options.instructions, planning, allowed),
     planning,
     model: typeof model === "string" ? { model } : checkedModel(model, name),
     bounds: boundsOf(guardrails, name),
     rules,
     memory: memoryOf(options.memory ?? {}, name),
   };
+  const specOf = (set: ToolSet): AgentSpec => {
+    const mayCall = (tool: Tool) => set.get(tool.name) !== undefined && !isForbidden(tool, rules);
+    const allowed = tools.filter(mayCall);
+    const system = systemPrompt(options.instructions, planning, allowed);
+    return { ...common, tools: allowed, forbidden: tools.filter((tool) => !mayCall(tool)), system };
+  };
+  const whole = specOf(all);
+  const specs = new Map([...sets].map(([setName, set]) => [setName, specOf(set)]));
   const definition = orchestration<AgentInput, AgentResult>(
     name,
     {
-      input: goal,
+      input: inputOf(name, [...sets.keys()]),
       ...(version !== undefined && { version }),
       ...(description !== undefined && { description }),
       ...(budget !== undefined && { budget }),
     },
-    (ctx, input) => live(ctx, spec, input),
+    (ctx, input) => live(ctx, input.toolSet === undefined ? whole : (specs.get(input.toolSet) as AgentSpec), input),
   );
   return Object.freeze<Agent>({ ...definition, agent: options, tools });
+}
+
+/** @throws ConfigurationError when two sets have one name: nobody could say which. */
+function namedSets(members: AgentOptions["tools"], agent: string): ReadonlyMap<string, ToolSet> {
+  const sets = new Map<string, ToolSet>();
+  for (const member of members) {
+    if (member.kind !== "toolSet") continue;
+    if ((sets.get(member.name) ?? member) !== member) {
+      throw new ConfigurationError(
+        `Expected the tool sets of agent ${agent} to differ in name, got two ${member.name}: rename one`,
+      );
+    }
+    sets.set(member.name, member);
+  }
+  return sets;
+}
+
+function inputOf(agent: string, sets: readonly string[]): z.ZodType<AgentInput> {
+  const known = sets.length === 0 ? "it has none" : sets.join(", ");
+  const error = `Expected toolSet to be a tool set of agent ${agent} (${known})`;
+  return z.object({
+    goal: z.string().min(1),
+    toolSet: z
+      .string()
+      .refine((name) => sets.includes(name), { error })
+      .optional(),
+  });
 }
 
 /** An agent as a tool is another one: it has a name of its own, and the rules of the one that calls it. */

@@ -40,6 +40,7 @@ function builtIn(name: BuiltIn["name"], description: string, parameters: z.ZodTy
     approval: false,
     effect: "pure",
     callOptions: {},
+    requires: [],
     definition: { kind: "builtIn", name },
     read: (args) => check(parameters, args, `the arguments of tool ${name}`),
     readAnswer: (value) => ({ value }),

@@ -11,6 +11,7 @@ export { planJsonSchema, planSchema, type WrittenPlan } from "./plan.ts";
 // Tools
 export { tool, type BuiltIn, type Tool, type ToolExample, type ToolOptions } from "./tool.ts";
 export { toolSet, type ToolSet } from "./tool-set.ts";
+export { toolsIn, type ToolsInFolder } from "./tools-in.ts";
 export { askHuman, note, wait } from "./built-ins.ts";
 
 // Watching

@@ -12,7 +12,14 @@ import type { Tool } from "./tool.ts";
 export type Judged =
   /** It cannot be run, and neither can the plan: the model is told what is wrong. */
   | { readonly kind: "mistake"; readonly problem: string }
-  | { readonly kind: "action"; readonly tool: Tool; readonly input: unknown; readonly ruling: Ruling };
+  | {
+      readonly kind: "action";
+      readonly tool: Tool;
+      readonly input: unknown;
+      readonly ruling: Ruling;
+      /** Whether who approves of it approves of its fallback as well. */
+      readonly asksForFallback: boolean;
+    };
 
 /** Judges one action of a plan. */
 export function judge(run: Run, { tool: name, arguments: args }: PlannedAction): Judged {
@@ -21,7 +28,22 @@ export function judge(run: Run, { tool: name, arguments: args }: PlannedAction):
   if (known === undefined) return { kind: "mistake", problem: strange(run, name) };
   const read = known.read(args);
   if (!("value" in read)) return { kind: "mistake", problem: `the arguments of ${name} do not fit: ${read.problem}` };
-  return { kind: "action", tool: known, input: read.value, ruling: rulingOn(run, known, args) };
+  return { kind: "action", tool: known, input: read.value, ...withFallback(run, known, args) };
+}
+
+/** All of a plan is decided before any of it runs, so what its fallback would need a person for is asked with the action. */
+function withFallback(
+  run: Run,
+  tool: Tool,
+  args: Payload,
+): { readonly ruling: Ruling; readonly asksForFallback: boolean } {
+  const ruling = rulingOn(run, tool, args);
+  const fallback = run.spec.tools.find(({ name }) => name === tool.fallback);
+  const second = fallback && rulingOn(run, fallback, args);
+  if (ruling.verdict === "deny" || second?.verdict !== "ask") return { ruling, asksForFallback: false };
+  const reasons = ruling.verdict === "ask" ? [ruling.why] : [];
+  const why = [...reasons, `its fallback ${tool.fallback}: ${second.why}`].join("; ");
+  return { ruling: { ...second, why }, asksForFallback: true };
 }
 
 /** What the rules say of a call. An irreversible one that may have happened already is for people to decide. */

@@ -22,7 +22,7 @@ const unknownTool = "(unknown)";
 export async function live(
   ctx: OrchestrationContext,
   spec: AgentSpec,
-  input: { readonly goal: string },
+  input: { readonly goal: string; readonly toolSet?: string | undefined },
 ): Promise<AgentResult> {
   const memory = recall(ctx, input.goal);
   const run = begin(ctx, spec, memory);

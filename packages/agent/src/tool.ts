@@ -64,6 +64,15 @@ export interface ToolOptions<Arguments = unknown, Answer = unknown> {
   readonly timeout?: Duration;
   /** How failures of an activity are retried before the model hears of them. @default the activity's */
   readonly retry?: RetryPolicy;
+  /**
+   * The name of another tool of the agent, which is called with the same arguments when this one has failed for good. Rules
+   * and the chosen tool set hold for it as well. It has no fallback itself then. @default none
+   */
+  readonly fallback?: string;
+  /** Which tool of this name it is, for `requires` of others. @default none */
+  readonly version?: string;
+  /** Tools without which it is of no use, as `name`, or as `name@version`. An agent that lacks one is refused. @default none */
+  readonly requires?: readonly string[];
 }
 
 /** What runs when a tool is called that every agent may be given: a timer, a question, a note. */
@@ -84,6 +93,9 @@ export interface Tool {
   readonly effect: Effect;
   readonly timeoutMs?: number;
   readonly callOptions: ActivityCallOptions;
+  readonly fallback?: string;
+  readonly version?: string;
+  readonly requires: readonly string[];
   readonly definition: AnyActivity | AnyOrchestration | BuiltIn;
   /** The arguments as the definition takes them, or what is wrong with them. */
   readonly read: (args: Payload) => Checked<unknown>;
@@ -123,6 +135,7 @@ export function tool<Input, Output>(
   assertOptions(options, optionNames, what);
   assertToolName(name, what);
   const { description = definition.options.description, approval = false, returns, timeout, retry } = options;
+  const { fallback, version, requires = [] } = options;
   if (description === undefined || description === "") {
     throw new ConfigurationError(`Expected ${what} to have a description, got none: a model chooses by it`);
   }
@@ -137,6 +150,7 @@ export function tool<Input, Output>(
       `Expected the irreversible ${what} to have no retries, got retry.maxAttempts ${retry?.maxAttempts}: it is never started twice`,
     );
   }
+  if (fallback !== undefined) assertToolName(fallback, `the fallback of ${what}`);
   const given = options.parameters ?? ownParameters(callee);
   const parameters = objectSchema(given, what);
   const made: Tool = {
@@ -153,6 +167,9 @@ export function tool<Input, Output>(
       ...(timeout !== undefined && { totalTimeout: timeout }),
       ...(retry !== undefined && { retry }),
     },
+    ...(fallback !== undefined && { fallback }),
+    ...(version !== undefined && { version }),
+    requires,
     definition: callee,
     read: reader(given, `the arguments of ${what}`, options.parameters === undefined),
     readAnswer: returns === undefined ? (value) => ({ value }) : reader(returns, `the answer of ${what}`, true),
@@ -171,6 +188,9 @@ const optionNames: NamesOf<ToolOptions> = {
   effect: true,
   timeout: true,
   retry: true,
+  fallback: true,
+  version: true,
+  requires: true,
 };
 
 /** What an agent takes when another one calls it. */

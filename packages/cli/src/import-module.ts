@@ -1,4 +1,4 @@
-/** Modules of the user's: the configuration, and the code that it names. The one place that imports what it does not know. */
+/** Modules of the user's: the configuration, and the code that it names. The one place of the command line that imports what it does not know. */
 import { pathToFileURL } from "node:url";
 
 /** Imports a module of the user's, TypeScript or not. Node 20 runs no TypeScript by itself. */
