@@ -1,5 +1,6 @@
 /** Budgets: enforced where a call is scheduled, suspended where nobody cares, gone on with after a top-up. */
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { test } from "node:test";
 import {
   type Budget,
@@ -189,6 +190,21 @@ test("what does not fit only because others have reserved more than they use wai
   }
   assert.deepEqual(caught, [], "twelve fit at once, and all fit in the end");
   assert.equal(llm.calls.length, 60);
+});
+
+test("who waits with many calls asks for all of them anew at once, in a few turns for each answer", async (t) => {
+  let turns = 0;
+  const count = () => void turns++;
+  subscribe("stet:turn", count);
+  t.after(() => unsubscribe("stet:turn", count));
+  const env = await environment(t, {
+    orchestrations: [fan],
+    llm: mock().otherwise(says("ok", { usage: { inputTokens: 1, outputTokens: 1 } })),
+  });
+  const run = await env.startOrchestration(fan, 30, { budget: { tokens: 5_000 } });
+  await env.result(run);
+  const most = 30 * 5;
+  assert.ok(turns <= most, `Expected at most ${most} turns, got ${turns}`);
 });
 
 test("who waits for others to use less sees it in its status, goes on without help, and is refused when they have used all", async (t) => {

@@ -4,7 +4,7 @@
  */
 import { type BudgetExceededError, type Failure, fromFailure, type StetError } from "./errors.ts";
 import type { AnswerBody, Message } from "./messages.ts";
-import type { TurnOutcome } from "./storage.ts";
+import type { StoredMessage, TurnOutcome } from "./storage.ts";
 import type { Incoming, TurnFeed } from "./turn.ts";
 
 /** Whether a turn with these messages is one of refusals. */
@@ -24,6 +24,14 @@ export function uncaughtRefusal({ closing, incoming }: TurnFeed): StetError | un
   if (closing?.kind !== "OrchestrationFailed" || !areRefusals(incoming)) return undefined;
   const found = refusalIn(closing.error);
   return found === undefined ? undefined : fromFailure(found);
+}
+
+/**
+ * The refusals that an instance is suspended for: also those behind the one that led there. What does not stand any more is
+ * dropped with them, and all is asked anew at once, where each one that is left behind would take a turn of its own.
+ */
+export function refusalsOf({ incoming }: TurnFeed): readonly StoredMessage["key"][] {
+  return incoming.flatMap(({ key }) => (key === undefined ? [] : [key]));
 }
 
 /** The requests of a turn that found no room. `undefined` when it was not committed. */

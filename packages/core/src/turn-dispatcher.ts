@@ -23,7 +23,7 @@ import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts"
 import { type Addressee, type Owned, OwnedExecutions } from "./owned-executions.ts";
 import type { Patience } from "./patience.ts";
 import type { Clock, Logger } from "./ports.ts";
-import { areRefusals, refusedIn, uncaughtRefusal } from "./refusals.ts";
+import { areRefusals, refusalsOf, refusedIn, uncaughtRefusal } from "./refusals.ts";
 import type { Registry } from "./registry.ts";
 import type { WorkerKey } from "./storage-work.ts";
 import type { ClaimedTurn, InstanceKey, StorageProvider, TurnCommit, TurnOutcome } from "./storage.ts";
@@ -356,7 +356,7 @@ export class TurnDispatcher {
     const position = { key, execution: execution.execution, lastEventId };
     const blocked = course.failure ?? uncaughtRefusal(feed);
     if (blocked !== undefined) {
-      const commit = this.#blocked.commitOf(position, owned.rootId, blocked, at, feed.consumed);
+      const commit = this.#blocked.commitOf(position, owned.rootId, blocked, at, refusalsOf(feed));
       return { turn, commit, starts: [], blocked };
     }
     feed.finish(execution);
