@@ -6,10 +6,10 @@
  * thrown as an error of the family. Import what is heavy inside the action: every start of `stet` loads all these files.
  */
 import type { CommandFile } from "./command.ts";
-import { approve } from "./commands/approve.ts";
 import { bench } from "./commands/bench.ts";
 import { cancel } from "./commands/cancel.ts";
 import { completion } from "./commands/completion.ts";
+import { approve, reject } from "./commands/decide.ts";
 import { dev } from "./commands/dev.ts";
 import { deleteInstance } from "./commands/delete.ts";
 import { diagram } from "./commands/diagram.ts";
@@ -24,7 +24,6 @@ import { migrate } from "./commands/migrate.ts";
 import { outputs } from "./commands/outputs.ts";
 import { prune } from "./commands/prune.ts";
 import { raise } from "./commands/raise.ts";
-import { reject } from "./commands/reject.ts";
 import { replay } from "./commands/replay.ts";
 import { resume } from "./commands/resume.ts";
 import { retry } from "./commands/retry.ts";

@@ -52,7 +52,8 @@ export function treeOf(capsule: unknown): StoredTree {
   return tree;
 }
 
-function digestOf(tree: StoredTree): string {
+/** What tells a tree from every other one. */
+export function digestOf(tree: StoredTree): string {
   return canonicalHash(tree as unknown as Payload);
 }
 

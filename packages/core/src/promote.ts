@@ -3,9 +3,9 @@
  * copied, then it is compared, and only then the source is emptied, so until the last step there is nothing to undo, and
  * whoever was interrupted calls again.
  */
+import { digestOf } from "./capsule.ts";
 import { deadAfterMs } from "./client.ts";
 import { ConfigurationError, InstanceError } from "./errors.ts";
-import { canonicalHash, type Payload } from "./payload.ts";
 import type { StorageProvider } from "./storage.ts";
 import type { Page, StoredTree } from "./storage-admin.ts";
 
@@ -116,11 +116,7 @@ async function remove(id: string, from: StorageProvider, to: StorageProvider): P
 
 async function isSame(tree: StoredTree, { admin }: StorageProvider): Promise<boolean> {
   const there = await admin.exportTree(tree.instances[0]!.instanceId);
-  return typeof there !== "string" && hashOf(there) === hashOf(tree);
-}
-
-function hashOf(tree: StoredTree): string {
-  return canonicalHash(tree as unknown as Payload);
+  return typeof there !== "string" && digestOf(there) === digestOf(tree);
 }
 
 /** Undefined when it has been removed. */
