@@ -36,11 +36,18 @@ async function direct(t: TestContext): Promise<pg.Client> {
 
 const start = (instanceId: string) => ({ instanceId, name: "a", body: "start", at: 0 });
 
-async function refusalOf(t: TestContext, refusal: Refusal, options: Partial<PostgresOptions> = {}) {
+async function refusalOf(
+  t: TestContext,
+  refusal: Refusal,
+  connection: PostgresOptions["connection"] = {},
+  url?: (port: number) => string,
+) {
   const server = await refusingServer(refusal);
   t.after(() => server.close());
-  const connection = { host: "127.0.0.1", port: server.port, user: "stet", database: "stet", ...options.connection };
-  const error = await postgres({ connection })
+  const place = { host: "127.0.0.1", port: server.port, user: "stet", database: "stet" };
+  const options =
+    url === undefined ? { connection: { ...place, ...connection } } : { url: url(server.port), connection };
+  const error = await postgres(options)
     .open()
     .then(
       () => assert.fail("Expected the server to be refused"),
@@ -51,7 +58,7 @@ async function refusalOf(t: TestContext, refusal: Refusal, options: Partial<Post
 }
 
 test("TLS is asked for when the connection says so", async (t) => {
-  const { error, heard } = await refusalOf(t, { sqlState: "28000" }, { connection: { ssl: true } });
+  const { error, heard } = await refusalOf(t, { sqlState: "28000" }, { ssl: true });
 
   assert.deepEqual(heard, ["TLS"]);
   assert.match(error.message, /does not support SSL/);
@@ -62,11 +69,49 @@ test("a password that is a function is asked for each new connection", async (t)
   const password = async () => `token ${++asked}`;
   const refusal = { sqlState: "28P01", asksForPassword: true };
 
-  const { error, heard } = await refusalOf(t, refusal, { connection: { password } });
+  const { error, heard } = await refusalOf(t, refusal, { password });
 
   assert.deepEqual(heard, ["password token 1"]);
   assert.match(error.message, /the password was refused/);
   assert.equal(error.retryable, false);
+});
+
+test("a password and TLS that the connection names stand beside a url that has others or none", async (t) => {
+  const refusal = { sqlState: "28P01", asksForPassword: true };
+  const connection = { password: async () => "token", ssl: false };
+  for (const user of ["stet", "stet:secret"]) {
+    const url = (port: number) => `postgres://${user}@127.0.0.1:${port}/stet?sslmode=verify-full`;
+
+    const { heard } = await refusalOf(t, refusal, connection, url);
+
+    assert.deepEqual(heard, ["password token"]);
+  }
+});
+
+test("the connection for listening has the password and TLS of the others, and an address of its own", async (t) => {
+  const server = await refusingServer({ sqlState: "28P01", asksForPassword: true });
+  t.after(() => server.close());
+  const token = new URL(databaseUrl()).password || "token";
+  const connection = { connectionString: databaseUrl(), password: async () => token };
+  const notify = `postgres://listener@127.0.0.1:${server.port}/stet`;
+
+  await opened(t, { connection, schema: fresh(), notify });
+
+  await until("it to try to listen", () => server.heard.length > 0);
+  assert.equal(server.heard[0], `password ${token}`);
+});
+
+test("one connection cannot both listen and work", async (t) => {
+  const pool = new pg.Pool({ connectionString: databaseUrl(), max: 1 });
+  t.after(() => pool.end());
+  const connection = { max: 1 };
+  const expected = /at least 2 connections, one of them to listen on, got 1: .*notify: false/;
+
+  assert.throws(() => postgres({ url: databaseUrl(), connection }), expected);
+  assert.throws(() => postgres({ pool }), expected);
+
+  const store = await opened(t, { url: databaseUrl(), connection, schema: fresh(), notify: false });
+  assert.deepEqual(await store.startInstances([start("a"), start("b")]), ["started", "started"]);
 });
 
 const passing = { "08006": true, "0A000": true, "40001": true, "40P01": true, "53300": true, "57P01": true };

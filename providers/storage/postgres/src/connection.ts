@@ -5,6 +5,7 @@
 import type { StorageProvider } from "@stet/core";
 import { StorageError } from "@stet/core";
 import pg from "pg";
+import { addressed } from "./address.ts";
 import { bindAdminReads, type AdminReads } from "./admin-reads.ts";
 import * as adminWrites from "./admin-writes.ts";
 import { Announcements, type Line } from "./announcements.ts";
@@ -145,7 +146,8 @@ export class Connection {
   async #connect(): Promise<Open> {
     const { schema, statementTimeoutMs } = this.#options;
     const { pool: given } = this.#options;
-    const pool = given instanceof pg.Pool ? given : openPool({ connectionTimeoutMillis: statementTimeoutMs, ...given });
+    const pool =
+      given instanceof pg.Pool ? given : openPool({ connectionTimeoutMillis: statementTimeoutMs, ...addressed(given) });
     try {
       const client = await pool.connect();
       try {
@@ -168,7 +170,7 @@ export class Connection {
   }
 
   #lineOf(pool: pg.Pool): (() => Promise<Line>) | undefined {
-    const { notify, statementTimeoutMs } = this.#options;
+    const { notify, pool: given, statementTimeoutMs } = this.#options;
     if (notify === false) return undefined;
     if (notify === true) {
       return async () => {
@@ -177,7 +179,8 @@ export class Connection {
       };
     }
     return async () => {
-      const client = new pg.Client({ connectionString: notify, connectionTimeoutMillis: statementTimeoutMs });
+      const connection = addressed(given instanceof pg.Pool ? {} : given, notify);
+      const client = new pg.Client({ connectionTimeoutMillis: statementTimeoutMs, ...connection });
       await client.connect();
       return { client, end: () => void client.end().catch(() => undefined) };
     };

@@ -9,7 +9,7 @@ export interface PostgresOptions {
   readonly url?: string;
   /**
    * What the `pg` package takes besides, or instead of, a url: TLS, a password callback, the size of the pool (`max`, 10
-   * by default), timeouts.
+   * by default), timeouts. Only host, port, user and database of a url go before what is said here.
    */
   readonly connection?: pg.PoolConfig;
   /** A pool that is open already, instead. It is not closed, and one of its connections is kept for listening. */
@@ -22,7 +22,7 @@ export interface PostgresOptions {
   /**
    * Whether processes wake each other by `LISTEN` and `NOTIFY`. With `false` they look once a second. Behind a pooler
    * that exchanges connections between transactions, give the url of the server itself: listening needs a connection
-   * that stays.
+   * that stays. What `connection` says of TLS and the password holds for it too.
    * @default true
    */
   readonly notify?: boolean | string;
@@ -68,9 +68,16 @@ export function postgres(options: PostgresOptions): StorageProvider {
   if (clock !== "database" && clock !== "runtime") {
     throw new ConfigurationError(`Expected clock to be "database" or "runtime", got ${String(clock)}`);
   }
-  const config = { ...connection, ...(url !== undefined && { connectionString: url }) };
-  return provide(new Connection({ pool: pool ?? config, schema, notify, statementTimeoutMs, clock }));
+  const size = (pool?.options ?? connection)?.max;
+  if (notify === true && size !== undefined && size < 2) {
+    throw new ConfigurationError(
+      `Expected postgres() to have at least 2 connections, one of them to listen on, got ${size}: set max, or notify: false`,
+    );
+  }
+  const given = pool ?? { ...connection, ...(url !== undefined && { connectionString: url }) };
+  return provide(new Connection({ pool: given, schema, notify, statementTimeoutMs, clock }));
 }
+
 function provide(connection: Connection): StorageProvider {
   const run: Connection["run"] = (verb) => connection.run(verb);
   const admin: StorageAdmin = {
