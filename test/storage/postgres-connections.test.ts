@@ -114,6 +114,19 @@ test("one connection cannot both listen and work", async (t) => {
   assert.deepEqual(await store.startInstances([start("a"), start("b")]), ["started", "started"]);
 });
 
+test("another isolation than READ COMMITTED is refused: statements must see what was committed before them", async () => {
+  const schema = fresh();
+  const connection = { connectionString: databaseUrl(), options: "-c default_transaction_isolation=serializable" };
+
+  const error: unknown = await postgres({ connection, schema })
+    .open()
+    .catch((thrown: unknown) => thrown);
+
+  assert.ok(isStetError(error));
+  assert.match(error.message, /transactions to be READ COMMITTED by default, got serializable/);
+  assert.equal(error.retryable, false);
+});
+
 const passing = { "08006": true, "0A000": true, "40001": true, "40P01": true, "53300": true, "57P01": true };
 const lasting = { "3D000": false, "42501": false, "42P01": false, "22021": false };
 for (const [sqlState, retryable] of Object.entries({ ...passing, "25006": true, "57014": true, ...lasting })) {

@@ -10,6 +10,7 @@ import { steps } from "./schema.ts";
 
 /** Brings a schema up to date, in one transaction. */
 export async function migrate(client: ClientBase, schema: string, store: string, routines: Routines): Promise<void> {
+  await requireReadCommitted(client, store);
   if (await isUpToDate(client, schema, store, routines)) return;
   const quoted = pg.escapeIdentifier(schema);
   await client.query("BEGIN");
@@ -30,6 +31,19 @@ export async function migrate(client: ClientBase, schema: string, store: string,
     await client.query("ROLLBACK").catch(() => undefined); // a broken connection has rolled back already
     throw error;
   }
+}
+
+/** Functions run in transactions of their own, which have the isolation that whoever runs the database made the default. */
+async function requireReadCommitted(client: ClientBase, store: string): Promise<void> {
+  const { rows } = await client.query<{ isolation: string }>(
+    "SELECT current_setting('transaction_isolation') AS isolation",
+  );
+  const isolation = rows[0]?.isolation;
+  if (isolation === "read committed") return;
+  throw storageError(
+    store,
+    `expected transactions to be READ COMMITTED by default, got ${isolation}: set default_transaction_isolation for its user`,
+  );
 }
 
 async function isUpToDate(client: ClientBase, schema: string, store: string, routines: Routines): Promise<boolean> {
