@@ -59,3 +59,7 @@ export declare const payments: {
   find(key: string): Promise<string | undefined>;
 };
 export declare function count(events: number): void;
+
+/** What `@aws-sdk/rds-signer` and `@azure/identity` give out. */
+export declare const signer: { getAuthToken(): Promise<string> };
+export declare const credential: { getToken(scope: string): Promise<{ readonly token: string }> };
