@@ -164,7 +164,7 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     const stats = json<ClientStats>(await stet("stats", "--json"));
 
     assert.match(shown.stdout, /instances +1 pending, 1 running, 1 failed/);
-    assert.match(shown.stdout, /worker-\d+ on .*, process \d+, for .*: owns 1 instance and 0 pieces of work\n/);
+    assert.match(shown.stdout, /worker-\d+ on .*, process \d+, for .*: \d+ % busy, owns 1 instance and 0 pieces of work\n/);
     assert.match(shown.stdout, /missing +orchestrations that no worker has: nobodyKnowsMe\n +fix: start a worker/);
     assert.deepEqual(
       stats.workers.map(({ instances, work }) => [instances, work]),

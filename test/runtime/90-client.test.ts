@@ -325,7 +325,7 @@ test("stats() counts instances, messages, work and workers", async (t) => {
   });
   assert.deepEqual(
     workers.map(({ host: _host, ...worker }) => worker),
-    [{ name: "ada", pid: process.pid, registeredAt: began, silentForMs: 0, instances: 2, work: 0 }],
+    [{ name: "ada", pid: process.pid, registeredAt: began, silentForMs: 0, busy: 0, instances: 2, work: 0 }],
   );
 });
 

@@ -77,6 +77,8 @@ export interface InstanceUsage {
 
 /** A worker that is alive, and how much it owns. */
 export interface WorkerStats extends Pick<WorkerRecord, "name" | "host" | "pid" | "registeredAt" | "silentForMs"> {
+  /** In which part of the time between its last two heartbeats its event loop was busy, from 0 to 1. */
+  readonly busy: number;
   /** Instances that only it may run turns for: those that run there, and those that it keeps in its cache. */
   readonly instances: number;
   /** Work that it runs under a row. What it started at once, without one, is in `runtime.stats().runningWork` there. */
@@ -212,12 +214,13 @@ export class Client implements OrchestrationClient {
     const activities = has(({ capabilities }) => capabilities.activities);
     return {
       ...stats,
-      workers: workers.map(({ key, name, host, pid, registeredAt, silentForMs }) => ({
+      workers: workers.map(({ key, name, host, pid, registeredAt, silentForMs, busy }) => ({
         name,
         host,
         pid,
         registeredAt,
         silentForMs,
+        busy,
         ...(ownedBy.get(key) ?? { instances: 0, work: 0 }), // registered between the two
       })),
       missingHandlers: {

@@ -5,6 +5,7 @@
 import type { DeliveryBody, Recorded } from "./events.ts";
 import type { Execution } from "./execution.ts";
 import type { Job } from "./job.ts";
+import type { Concession } from "./load.ts";
 import type { AnswerBody, WorkItem } from "./messages.ts";
 import { SmallMap } from "./small-map.ts";
 import type { InstanceKey } from "./storage.ts";
@@ -44,6 +45,9 @@ export interface Addressee {
   readonly execution: number;
 }
 
+/** Given away at once are no more than these: others look what there is for them in between. */
+const mostGiven = 1_000;
+
 type HandOver = (to: Addressee, answers: readonly AnswerBody[]) => Promise<void>;
 
 /** See the head of the file. */
@@ -51,6 +55,7 @@ export class OwnedExecutions {
   readonly #byKey = new Map<InstanceKey, Owned>();
   readonly #ready = new Set<Owned>();
   readonly #handOver: HandOver;
+  #concession: Concession | undefined;
   #uses = 0;
 
   /** @param handOver - Takes the answers of an instance that is not owned here, or no longer. */
@@ -149,12 +154,30 @@ export class OwnedExecutions {
     for (const owned of [...this.#byKey.values()]) this.forget(owned);
   }
 
-  /** Takes out those without anything to do here whose last turn is longest ago, until no more than `size` are left. */
-  takeIdle(size: number): Owned[] {
+  /** A part of what is idle here goes to workers that have time. */
+  giveAway(concession: Concession | undefined): void {
+    this.#concession = concession;
+  }
+
+  /** Takes out what is not to stay: what is given away, or else what there is no room for. */
+  takeSurplus(cacheSize: number): Owned[] {
+    const { part = 0, orchestrations = [] } = this.#concession ?? {};
+    this.#concession = undefined;
+    if (part > 0) {
+      const wanted = new Set(orchestrations);
+      const most = Math.min(mostGiven, Math.floor(part * this.size));
+      return this.takeIdle(most, ({ execution: { name, version } }) => wanted.has(`${name}@${version}`));
+    }
+    // More than has to be, so that not every batch looks for what is idle.
+    return this.size > cacheSize ? this.takeIdle(this.size - Math.floor(cacheSize * 0.9)) : [];
+  }
+
+  /** Takes out those without anything to do here whose last turn is longest ago, up to `most`. */
+  takeIdle(most: number, isWanted: (owned: Owned) => boolean = () => true): Owned[] {
     const idle = [...this.#byKey.values()].filter(
-      ({ held, arrived, unrun }) => held.size === 0 && arrived.length === 0 && unrun === undefined,
+      (owned) => owned.held.size === 0 && owned.arrived.length === 0 && owned.unrun === undefined && isWanted(owned),
     );
-    const taken = idle.sort((a, b) => a.usedAt - b.usedAt).slice(0, Math.max(0, this.#byKey.size - size));
+    const taken = idle.sort((a, b) => a.usedAt - b.usedAt).slice(0, most);
     for (const owned of taken) this.remove(owned);
     return taken;
   }

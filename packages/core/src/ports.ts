@@ -13,6 +13,8 @@ export interface Clock {
    * @param housekeeping - Whether it recurs for ever, so that a test that skips time must not wait for it.
    */
   setTimer(at: number, fire: () => void, housekeeping?: boolean): () => void;
+  /** How long the event loop has been busy so far, in milliseconds. Absent: never. */
+  busyMs?(): number;
 }
 
 /** Facts that go with a log line. */

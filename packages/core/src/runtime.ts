@@ -10,6 +10,7 @@ import { durationMs, type Duration } from "./duration.ts";
 import { CancelledError, ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
+import { busyMeter, concessionOf } from "./load.ts";
 import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { ModelLines } from "./llm/model-lines.ts";
 import { ModelTable } from "./llm/model-table.ts";
@@ -18,7 +19,7 @@ import type { Clock, LogFields, Logger } from "./ports.ts";
 import { assertKind, Registry } from "./registry.ts";
 import { assertRuntimeOptions, type RuntimeOptions } from "./runtime-options.ts";
 import type { WorkerKey } from "./storage-work.ts";
-import type { StorageProvider } from "./storage.ts";
+import type { StorageProvider, WorkerRecord } from "./storage.ts";
 import { systemClock, warningLogger } from "./system-ports.ts";
 import { TextCodec } from "./text-codec.ts";
 import { defaultPayloadLimit } from "./to-payload.ts";
@@ -56,6 +57,7 @@ export class Runtime {
   readonly #turns: TurnDispatcher;
   readonly #work: WorkDispatcher;
   readonly #watchdog: Watchdog | undefined;
+  readonly #busy: () => number;
   readonly #restoreGlobals: () => void;
   readonly #idleWaiters = new Set<() => void>();
   #worker: WorkerKey = "";
@@ -109,6 +111,7 @@ export class Runtime {
     this.#clock = clock;
     this.#logger = logger;
     this.#patience = new Patience(clock, logger);
+    this.#busy = busyMeter(clock);
     const guarded = options.determinism !== "off";
     this.#watchdog = guarded ? new Watchdog(logger) : undefined;
     this.#restoreGlobals = guarded ? installDeterminismGuard() : () => undefined;
@@ -261,7 +264,7 @@ export class Runtime {
   async #beat(): Promise<void> {
     try {
       const jobs = this.#work.rows;
-      const beat = { worker: this.#worker, now: this.#clock.now(), work: [...jobs.keys()] };
+      const beat = { worker: this.#worker, now: this.#clock.now(), work: [...jobs.keys()], busy: this.#busy() };
       const { stands, lost } = await this.#storage.heartbeat(beat);
       const now = this.#clock.now();
       // It slept, its clock jumped, or the store was away.
@@ -271,7 +274,7 @@ export class Runtime {
       if (!stands) await this.#comeBack();
       else lost.forEach((row) => jobs.get(row)?.abandon(taken())); // not what has begun under the row meanwhile
       if (wasInterrupted) this.#wakeAnew();
-      await this.#buryDead();
+      this.#turns.concede(concessionOf(this.#worker, await this.#buryDead()));
       if (now - this.#lookedAt >= lookAgainMs) this.#lookForAll();
     } catch (error) {
       this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
@@ -288,11 +291,16 @@ export class Runtime {
     this.#lookForAll();
   }
 
-  async #buryDead(): Promise<void> {
+  /** Answers who is alive. */
+  async #buryDead(): Promise<WorkerRecord[]> {
     const now = this.#clock.now();
+    const living: WorkerRecord[] = [];
     for (const other of await this.#storage.listWorkers(now)) {
       const silent = Math.min(other.silentForMs, now - this.#heardSince) > deadAfterMs;
-      if (other.key === this.#worker || !(silent || isGone(other))) continue;
+      if (other.key === this.#worker || !(silent || isGone(other))) {
+        living.push(other);
+        continue;
+      }
       this.#logger.warn("A worker is dead; what it owned may be taken over", {
         worker: other.name,
         silentForMs: other.silentForMs,
@@ -301,6 +309,7 @@ export class Runtime {
       ownershipDiagnostics.publish(() => ({ change: "buried", worker: other.name }));
       this.#lookForAll();
     }
+    return living;
   }
 
   // Waking up

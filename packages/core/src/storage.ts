@@ -62,6 +62,18 @@ export interface WorkerRecord {
   readonly capabilities: Capabilities;
   readonly registeredAt: number;
   readonly silentForMs: number;
+  /** What it said last, and 0 before it said anything. */
+  readonly busy: number;
+}
+
+/** A worker lives. */
+export interface WorkerHeartbeat {
+  readonly worker: WorkerKey;
+  readonly now: number;
+  /** The items that it runs. */
+  readonly work: readonly WorkKey[];
+  /** In which part of its time it was busy lately, from 0 to 1. For others to see. @default 0 */
+  readonly busy?: number;
 }
 
 /** What a worker wants to run turns for. */
@@ -71,6 +83,8 @@ export interface TurnClaim {
   /** Most messages to hand out. Instances cut off here come again with the next claim. */
   readonly max: number;
   readonly orchestrations: readonly string[];
+  /** Those of them whose instances are left alone while nobody owns them: other workers have more time for these. */
+  readonly leave?: readonly string[];
   /** Instances blocked by this very build are left alone. */
   readonly buildId: string;
   /**
@@ -395,11 +409,7 @@ export interface StorageProvider {
 
   registerWorker(registration: WorkerRegistration): Promise<WorkerKey>;
   /** One heartbeat for all a worker owns. `lost` are those of its work items that are no longer its own. */
-  heartbeat(beat: {
-    worker: WorkerKey;
-    now: number;
-    work: readonly WorkKey[];
-  }): Promise<{ stands: boolean; lost: WorkKey[] }>;
+  heartbeat(beat: WorkerHeartbeat): Promise<{ stands: boolean; lost: WorkKey[] }>;
   listWorkers(now: number): Promise<WorkerRecord[]>;
   /** Ends a registration, one's own or a dead worker's: all it owns may be taken over. */
   releaseWorker(worker: WorkerKey): Promise<void>;

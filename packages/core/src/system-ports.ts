@@ -1,6 +1,7 @@
 /**
  * The machine's own clock and a quiet logger: what a runtime uses unless it is given others.
  */
+import { performance } from "node:perf_hooks";
 import type { Clock, LogFields, Logger } from "./ports.ts";
 
 /** The longest delay a Node timer takes. */
@@ -20,6 +21,7 @@ export const systemClock: Clock = {
     arm();
     return () => clear(timer);
   },
+  busyMs: () => performance.eventLoopUtilization().active,
 };
 
 /** Warnings and errors to standard error, as one JSON line each; nothing else. */

@@ -9,6 +9,7 @@
  *   T2  Work of a turn starts after its commit, never before.
  *   T3  An answer found in this worker is kept until a commit has taken it, or goes to the store's inbox.
  */
+import { Appetite } from "./appetite.ts";
 import { turnDiagnostics } from "./diagnostics.ts";
 import { BlockedInstances } from "./blocked-instances.ts";
 import { advance, Course } from "./course.ts";
@@ -18,6 +19,7 @@ import { Execution, type ExecutionEnvironment } from "./execution.ts";
 import { ExecutionLoader } from "./execution-loader.ts";
 import { readInbox } from "./inbox.ts";
 import type { Job } from "./job.ts";
+import type { Concession } from "./load.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts";
 import { type Addressee, type Owned, OwnedExecutions } from "./owned-executions.ts";
@@ -36,12 +38,8 @@ import { holdsTheLoop, hop, nextMacrotask, WatchedHop } from "./watched-hop.ts";
 import type { WorkDispatcher } from "./work-dispatcher.ts";
 import { noWork, placeWork } from "./work-placement.ts";
 
-/** Most instances in one batch, and most messages in one claim. */
+/** Most instances in one batch. */
 const batchSize = 512;
-const claimSize = 512;
-
-/** The first claim of a worker; the next ones double. If it dies early, it had few others in its hands. */
-const firstClaimSize = 16;
 
 /** Batches of instances under way before others are looked for in any case. */
 const mostRoundsWithoutClaim = 8;
@@ -95,7 +93,7 @@ export class TurnDispatcher {
   readonly #blocked: BlockedInstances;
   readonly #owned = new OwnedExecutions((to, answers) => this.#sendToInbox(to, answers));
   #claimSignalled = false;
-  #claimSize = firstClaimSize;
+  readonly #appetite = new Appetite();
   #roundsWithoutClaim = 0;
   #scheduled = false;
   #pumping: Promise<void> | undefined;
@@ -143,7 +141,13 @@ export class TurnDispatcher {
   /** Gives executions without work here back to the store, as eviction would. */
   async evictIdle(): Promise<void> {
     await this.#pumping; // what is being committed has nothing running and is not idle
-    await this.#evict(0);
+    await this.#evict(this.#owned.takeIdle(this.#owned.size));
+  }
+
+  /** Lets workers that have more time have what is nobody's, and some of what is idle here, until it is told otherwise. */
+  concede(concession: Concession | undefined): void {
+    this.#owned.giveAway(concession);
+    if (this.#appetite.concede(concession)) this.signal();
   }
 
   /** Runs what is there, then no more. */
@@ -179,9 +183,7 @@ export class TurnDispatcher {
         const entries = await this.#prepare(group, size);
         if (entries.length > 0) await this.#run(entries);
       }
-      // More than has to be, so that not every batch looks for what is idle.
-      if (this.#owned.size > this.#environment.cacheSize)
-        await this.#evict(Math.floor(this.#environment.cacheSize * 0.9));
+      await this.#evict(this.#owned.takeSurplus(this.#environment.cacheSize));
     }
   }
 
@@ -203,15 +205,14 @@ export class TurnDispatcher {
   async #claim(): Promise<ClaimedTurn[]> {
     this.#claimSignalled = false;
     const { storage, worker, clock, registry, buildId, patience } = this.#environment;
-    const max = this.#claimSize;
-    const claim = { now: clock.now(), max, orchestrations: registry.handlers, buildId };
+    const appetite = this.#appetite.take();
+    const claim = { now: clock.now(), ...appetite, orchestrations: registry.handlers, buildId };
     const claimed = await patience.claim("claim turns", (again) =>
       storage.claimTurns({ ...claim, worker: worker(), ...(again && { held: this.#owned.keys }) }),
     );
     if (claimed === undefined) return [];
     const messages = claimed.reduce((sum, turn) => sum + Math.max(1, turn.messages.length), 0);
-    if (messages >= max / 2) this.#claimSignalled = true; // the claim may have been cut off
-    this.#claimSize = Math.min(claimSize, 2 * max);
+    if (messages >= appetite.max / 2) this.#claimSignalled = true; // the claim may have been cut off
     return this.#singleOut(claimed);
   }
 
@@ -220,7 +221,7 @@ export class TurnDispatcher {
     const [one] = claimed.filter(({ attempts }) => attempts > fewAttempts).sort((a, b) => b.attempts - a.attempts);
     if (one === undefined) return claimed;
     const isOwned = (turn: ClaimedTurn) => turn !== one && this.#owned.get(turn.key) !== undefined;
-    this.#claimSize = firstClaimSize;
+    this.#appetite.shrink();
     await this.#suspect(claimed.filter((turn) => turn !== one && !isOwned(turn)).map(({ key }) => key));
     return [one, ...claimed.filter(isOwned)];
   }
@@ -460,9 +461,7 @@ export class TurnDispatcher {
     await patience.until("send answers", () => storage.sendMessages(messages));
   }
 
-  /** Gives back what was used longest ago and has nothing running here, down to `size`. */
-  async #evict(size: number): Promise<void> {
-    const idle = this.#owned.takeIdle(size);
+  async #evict(idle: readonly Owned[]): Promise<void> {
     if (idle.length > 0) await this.#giveBack(idle.map(({ key }) => key));
   }
 }

@@ -20,7 +20,7 @@ function inWords({ instances, blocked, messages, work, workers, missingHandlers 
     ["workers", workers.length === 0 ? colors.yellow("none is alive") : ""],
     ...workers.map((worker) => [
       "",
-      `${worker.name} on ${worker.host}, process ${worker.pid}, for ${durationInWords(Date.now() - worker.registeredAt)}: ${ownedInWords(worker)}`,
+      `${worker.name} on ${worker.host}, process ${worker.pid}, for ${durationInWords(Date.now() - worker.registeredAt)}: ${Math.round(worker.busy * 100)} % busy, ${ownedInWords(worker)}`,
     ]),
     ...Object.entries(missingHandlers)
       .filter(([, names]) => names.length > 0)

@@ -14,6 +14,8 @@ import { anyBuild, blockedBuild, firstEnded } from "./schema.ts";
 import { timerKey } from "./turn-parts.ts";
 import { toText } from "./values.ts";
 
+const handler = "CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END";
+
 /**
  * The instances that a claim may have, whoever owns them. Not to be found by their status: an index of that would walk
  * all that run, for each message.
@@ -21,7 +23,7 @@ import { toText } from "./values.ts";
  * @param whenSuspended - What makes it worth to have one that is suspended.
  */
 const canRun = (whenSuspended: string): string => `i.status + 0 < ${firstEnded}
-  AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END = ANY (p_handlers)
+  AND ${handler} = ANY (p_handlers)
   AND (i.blocked_builds IS NULL OR CASE i.blocked_builds WHEN '${anyBuild}' THEN ${whenSuspended}
     ELSE strpos(i.blocked_builds, p_build) = 0 END)`;
 
@@ -30,7 +32,7 @@ const isNoRefusal = `NOT EXISTS (SELECT 1 FROM bookings b
   WHERE b.instance = m.instance AND b.execution = m.execution AND b.event_id = m.event_id AND b.refusal = m.key)`;
 
 const isOwn = "i.owner IS NOT DISTINCT FROM p_worker";
-const isFree = "i.owner IS NULL";
+const isFree = `i.owner IS NULL AND (p_leave IS NULL OR ${handler} <> ALL (p_leave))`;
 const take = "FOR NO KEY UPDATE OF i SKIP LOCKED";
 
 const ofMessages = "messages m JOIN instances i ON i.key =@ m.instance";
@@ -39,7 +41,8 @@ const ofTimers = "timers t JOIN instances i ON i.key =@ t.instance";
 /** Answers a row for each message, and one for each instance without. */
 export const claimTurns: Routine = {
   name: "claim_turns",
-  signature: `(p_worker bigint, p_now bigint, p_max integer, p_handlers text[], p_build text, p_held bigint[])
+  signature: `(p_worker bigint, p_now bigint, p_max integer, p_handlers text[], p_build text, p_leave text[],
+    p_held bigint[])
     RETURNS TABLE (key bigint, id text, root_id text, name text, version text, execution integer, last_event_id integer,
       attempts integer, unsettled boolean, message bigint, event_id integer, timer_execution integer, at bigint,
       body text)`,
@@ -56,11 +59,11 @@ export const claimTurns: Routine = {
   BEGIN
     SELECT array_agg(c.key), bool_or(c.free) INTO v_messages, v_free FROM (
       SELECT m.key, i.owner IS NULL AS free FROM ${ofMessages}
-      WHERE (i.owner IS NULL OR i.owner = p_worker) AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max) c;
+      WHERE (${isFree} OR i.owner = p_worker) AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max) c;
     SELECT array_agg(ARRAY[c.instance, c.execution, c.event_id] ORDER BY c.visible_at),
       coalesce(v_free, false) OR coalesce(bool_or(c.free), false) INTO v_due, v_free FROM (
       SELECT t.instance, t.execution, t.event_id, t.visible_at, i.owner IS NULL AS free FROM ${ofTimers}
-      WHERE t.visible_at <= v_now AND (i.owner IS NULL OR i.owner = p_worker) AND ${canRun("true")}
+      WHERE t.visible_at <= v_now AND (${isFree} OR i.owner = p_worker) AND ${canRun("true")}
       ORDER BY t.visible_at LIMIT p_max) c;
     SELECT array_agg(c.key) INTO v_orphans FROM (
       SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} AND ${canRun("false")} LIMIT p_max) c;
@@ -145,7 +148,7 @@ interface Row {
 
 /** Binds `claimTurns` to a database. */
 export function bindClaimTurns(db: Database, clocks: Clocks): (claim: TurnClaim) => Promise<ClaimedTurn[]> {
-  return async ({ worker, now, max, orchestrations, buildId, held }) => {
+  return async ({ worker, now, max, orchestrations, buildId, leave, held }) => {
     if (max <= 0) return [];
     const rows = await db.call<Row>(claimTurns, [
       worker,
@@ -153,6 +156,7 @@ export function bindClaimTurns(db: Database, clocks: Clocks): (claim: TurnClaim)
       max,
       orchestrations.map(toText),
       blockedBuild(buildId),
+      leave === undefined ? null : leave.map(toText),
       held === undefined ? null : [...held],
     ]);
     const turns = new Map<InstanceKey, ClaimedTurn & { readonly messages: StoredMessage[] }>();

@@ -257,7 +257,8 @@ const firstStep = `
     process_start text,
     capabilities text NOT NULL,
     registered_at bigint NOT NULL,
-    heartbeat_at bigint NOT NULL
+    heartbeat_at bigint NOT NULL,
+    busy double precision NOT NULL DEFAULT 0
   ) WITH (fillfactor = 50);
 `;
 

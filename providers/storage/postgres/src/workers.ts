@@ -2,7 +2,7 @@
  * Registrations. One heartbeat stands for all a worker owns; ending a registration gives all of it back in one
  * transaction, which is the only way anything changes hands without its owner.
  */
-import type { Capabilities, WorkKey, WorkerKey, WorkerRecord, WorkerRegistration } from "@stet/core";
+import type { Capabilities, WorkerHeartbeat, WorkKey, WorkerKey, WorkerRecord, WorkerRegistration } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
@@ -28,13 +28,13 @@ export const registerWorker: Routine = {
 /** Says that a worker lives, and answers which of the items it names are not its own. */
 export const heartbeat: Routine = {
   name: "heartbeat",
-  signature:
-    "(p_worker bigint, p_now bigint, p_work bigint[]) RETURNS TABLE (stands boolean, lost bigint[], store_now bigint)",
+  signature: `(p_worker bigint, p_now bigint, p_work bigint[], p_busy double precision)
+    RETURNS TABLE (stands boolean, lost bigint[], store_now bigint)`,
   body: `DECLARE
     v_now bigint := coalesce(p_now, ${storeNow});
     v_stands boolean;
   BEGIN
-    UPDATE workers SET heartbeat_at = v_now WHERE key = p_worker;
+    UPDATE workers SET heartbeat_at = v_now, busy = p_busy WHERE key = p_worker;
     v_stands := FOUND;
     UPDATE workers w SET heartbeat_at = v_now
     FROM (SELECT h.key FROM workers h WHERE h.heartbeat_at > v_now + ${clockJumpMs} ORDER BY h.key FOR UPDATE) AS ahead
@@ -80,11 +80,7 @@ export const releaseWorker: Routine = {
 /** The verbs of a worker's life. */
 export interface Workers {
   registerWorker(registration: WorkerRegistration): Promise<WorkerKey>;
-  heartbeat(beat: {
-    worker: WorkerKey;
-    now: number;
-    work: readonly WorkKey[];
-  }): Promise<{ stands: boolean; lost: WorkKey[] }>;
+  heartbeat(beat: WorkerHeartbeat): Promise<{ stands: boolean; lost: WorkKey[] }>;
   listWorkers(now: number): Promise<WorkerRecord[]>;
   releaseWorker(worker: WorkerKey, change: ChangeSet): Promise<void>;
 }
@@ -98,11 +94,12 @@ interface WorkerRow {
   readonly capabilities: string;
   readonly registered_at: number;
   readonly silent_ms: number;
+  readonly busy: number;
 }
 
 /** Binds them to a database. */
 export function bindWorkers(db: Database, clocks: Clocks): Workers {
-  const list = `SELECT key, name, host, pid, process_start, capabilities, registered_at,
+  const list = `SELECT key, name, host, pid, process_start, capabilities, registered_at, busy,
       coalesce($1::bigint, ${storeNow}) - heartbeat_at AS silent_ms
     FROM ${db.table("workers")} ORDER BY key`;
   return {
@@ -120,9 +117,9 @@ export function bindWorkers(db: Database, clocks: Clocks): Workers {
       return (await clocks.learn(now, ask, ({ key }) => key)).key;
     },
 
-    async heartbeat({ worker, now, work }) {
+    async heartbeat({ worker, now, work, busy = 0 }) {
       type Answer = { readonly stands: boolean; readonly lost: number[]; readonly store_now: number };
-      const values = [worker, clocks.now(now), work.length === 0 ? null : [...work]];
+      const values = [worker, clocks.now(now), work.length === 0 ? null : [...work], busy];
       const ask = async () => (await db.call<Answer>(heartbeat, values))[0]!;
       const { stands, lost } = await clocks.learn(now, ask, () => worker);
       if (!stands) clocks.forget(worker);
@@ -140,6 +137,7 @@ export function bindWorkers(db: Database, clocks: Clocks): Workers {
         capabilities: JSON.parse(row.capabilities) as Capabilities,
         registeredAt: row.registered_at,
         silentForMs: Math.max(0, row.silent_ms),
+        busy: row.busy,
       }));
     },
 

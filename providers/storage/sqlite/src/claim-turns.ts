@@ -53,10 +53,13 @@ function timerKey(timer: Pick<TimerRow, "execution" | "event_id">): string {
 interface ClaimBinding {
   readonly worker: WorkerKey;
   readonly handlers: string;
+  readonly leave: string;
   readonly build: string;
   readonly now: number;
   readonly max: number;
 }
+
+const handler = "CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END";
 
 /**
  * The instances that a claim may have, by a {@link ClaimBinding}.
@@ -65,8 +68,8 @@ interface ClaimBinding {
  */
 const mayHave = (whenSuspended: string): string => `i.status < ${firstEnded}
   AND (i.owner IS NULL OR i.owner = :worker)
-  AND CASE WHEN i.version IS NULL THEN i.name ELSE i.name || '@' || i.version END
-    IN (SELECT value FROM json_each(:handlers))
+  AND ${handler} IN (SELECT value FROM json_each(:handlers))
+  AND (i.owner IS NOT NULL OR ${handler} NOT IN (SELECT value FROM json_each(:leave)))
   AND (i.blocked_builds IS NULL
     OR CASE i.blocked_builds WHEN '${anyBuild}' THEN ${whenSuspended} ELSE instr(i.blocked_builds, :build) = 0 END)`;
 
@@ -102,6 +105,7 @@ export function prepareClaimTurns(db: Database): (claim: TurnClaim) => ClaimedTu
     const binding: ClaimBinding = {
       worker: claim.worker,
       handlers: JSON.stringify(claim.orchestrations),
+      leave: JSON.stringify(claim.leave ?? []),
       build: blockedBuild(claim.buildId),
       now: claim.now,
       max: claim.max,

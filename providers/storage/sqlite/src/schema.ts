@@ -259,7 +259,8 @@ const firstStep = `
     process_start TEXT,
     capabilities TEXT NOT NULL,
     registered_at INTEGER NOT NULL,
-    heartbeat_at INTEGER NOT NULL
+    heartbeat_at INTEGER NOT NULL,
+    busy REAL NOT NULL DEFAULT 0
   );
 `;
 

@@ -2,14 +2,14 @@
  * Registrations. One heartbeat stands for all a worker owns; ending a registration gives all of it back in one
  * transaction, which is the only way anything changes hands without its owner.
  */
-import type { Capabilities, WorkKey, WorkerKey, WorkerRecord, WorkerRegistration } from "@stet/core";
+import type { Capabilities, WorkerHeartbeat, WorkKey, WorkerKey, WorkerRecord, WorkerRegistration } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import type { Database } from "./database.ts";
 
 /** The verbs of a worker's life. */
 export interface Workers {
   registerWorker(registration: WorkerRegistration): WorkerKey;
-  heartbeat(beat: { worker: WorkerKey; now: number; work: readonly WorkKey[] }): { stands: boolean; lost: WorkKey[] };
+  heartbeat(beat: WorkerHeartbeat): { stands: boolean; lost: WorkKey[] };
   listWorkers(now: number): WorkerRecord[];
   releaseWorker(worker: WorkerKey, change: ChangeSet): void;
 }
@@ -26,6 +26,7 @@ interface WorkerRow {
   readonly capabilities: string;
   readonly registered_at: number;
   readonly heartbeat_at: number;
+  readonly busy: number;
 }
 
 /** Prepares them for a connection. */
@@ -34,7 +35,7 @@ export function prepareWorkers(db: Database): Workers {
     `INSERT INTO workers (name, host, pid, process_start, capabilities, registered_at, heartbeat_at)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
-  const beat = db.prepare<[number, WorkerKey]>("UPDATE workers SET heartbeat_at = ? WHERE key = ?");
+  const beat = db.prepare<[number, number, WorkerKey]>("UPDATE workers SET heartbeat_at = ?, busy = ? WHERE key = ?");
   const putBack = db.prepare<[number, number]>("UPDATE workers SET heartbeat_at = ? WHERE heartbeat_at > ?");
   const lost = db
     .prepare<[string, WorkerKey], WorkKey>(
@@ -52,8 +53,8 @@ export function prepareWorkers(db: Database): Workers {
   const deleteSessions = db.prepare<[WorkerKey]>("DELETE FROM sessions WHERE worker = ?");
   const deleteWorker = db.prepare<[WorkerKey]>("DELETE FROM workers WHERE key = ?");
 
-  const heartbeat = db.transaction((worker: WorkerKey, now: number, work: readonly WorkKey[]) => {
-    const stands = beat.run(now, worker).changes > 0;
+  const heartbeat = db.transaction(({ worker, now, work, busy = 0 }: WorkerHeartbeat) => {
+    const stands = beat.run(now, busy, worker).changes > 0;
     putBack.run(now, now + clockJumpMs);
     if (work.length === 0) return { stands, lost: [] };
     useSessions.run(now, worker, worker);
@@ -72,7 +73,7 @@ export function prepareWorkers(db: Database): Workers {
       const inserted = insert.run(name, host, pid, processStart, JSON.stringify(capabilities), now, now);
       return Number(inserted.lastInsertRowid);
     },
-    heartbeat: ({ worker, now, work }) => heartbeat.immediate(worker, now, work),
+    heartbeat: (beat) => heartbeat.immediate(beat),
     listWorkers: (now) =>
       list.all().map((row) => ({
         key: row.key,
@@ -83,6 +84,7 @@ export function prepareWorkers(db: Database): Workers {
         capabilities: JSON.parse(row.capabilities) as Capabilities,
         registeredAt: row.registered_at,
         silentForMs: Math.max(0, now - row.heartbeat_at),
+        busy: row.busy,
       })),
     releaseWorker: (worker, change) => release.immediate(worker, change),
   };

@@ -50,6 +50,34 @@ export function capabilities(bench: Bench): void {
       assert.deepEqual(await claimIds(store, anna, { orchestrations: ["order"] }), []);
     });
 
+    test("claimTurns() leaves alone what the claim leaves to others, as long as nobody owns it", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const leave = ["order@1"];
+      await running(store, anna, "own", () => ({ version: "1" }));
+      await running(store, anna, "message", () => ({ version: "1", keep: false }));
+      await running(store, anna, "due", () => ({ version: "1", keep: false, timers: [timer(2, START)] }));
+      await running(store, ben, "orphan", () => ({ version: "1", unsettled: true }));
+      await running(store, ben, "message of ben", () => ({ version: "1" }));
+      await startAll(store, "new");
+      await store.sendMessages(["own", "message", "message of ben"].map((id) => message(id, "more")));
+      await store.releaseWorker(ben);
+
+      assert.deepEqual((await claimIds(store, anna, { leave })).toSorted(), ["new", "own"]);
+      assert.deepEqual((await claimIds(store, anna)).toSorted(), [
+        "due",
+        "message",
+        "message of ben",
+        "new",
+        "orphan",
+        "own",
+      ]);
+      assert.equal(
+        (await claimIds(store, anna, { leave })).length,
+        5,
+        "they are its own now, and only the orphan has no message",
+      );
+    });
+
     test("claimTurns() takes an unsettled instance over only with its version", async (t) => {
       const { store, anna, ben } = await twoWorkers(bench, t);
       await running(store, anna, "a", () => ({ version: "1", unsettled: true }));

@@ -44,7 +44,7 @@ export function workers(bench: Bench): void {
       });
       assert.deepEqual(
         seen,
-        [anna, ben].map(({ now, ...told }, index) => ({ key: keys[index], ...told, registeredAt: now })),
+        [anna, ben].map(({ now, ...told }, index) => ({ key: keys[index], ...told, registeredAt: now, busy: 0 })),
       );
     });
 
@@ -68,6 +68,21 @@ export function workers(bench: Bench): void {
 
       const silence = new Map(records.map(({ key, silentForMs }) => [key, silentForMs]));
       assert.deepEqual([silence.get(anna), silence.get(ben)], [6 * SECOND, 10 * SECOND]);
+    });
+
+    test("listWorkers() tells how busy each worker said it was last", async (t) => {
+      const { store, anna, ben } = await twoWorkers(bench, t);
+      const busy = async () => {
+        const records = await store.listWorkers(START);
+        return [anna, ben].map((worker) => records.find(({ key }) => key === worker)?.busy);
+      };
+
+      await store.heartbeat({ worker: anna, now: START, work: [], busy: 0.25 });
+      await store.heartbeat({ worker: ben, now: START, work: [], busy: 1 });
+      assert.deepEqual(await busy(), [0.25, 1]);
+
+      await store.heartbeat({ worker: ben, now: START, work: [] });
+      assert.deepEqual(await busy(), [0.25, 0]);
     });
 
     test(
