@@ -1,5 +1,6 @@
 /** The stores of sites: a SQLite file, or a database of its own on a PostgreSQL server. One address names either. */
 import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { StorageProvider } from "@stet/core";
@@ -27,13 +28,34 @@ export function newFile(folder: string): OwnStore {
   return { address: join(folder, "store.db"), remove: async () => {} };
 }
 
-/** A database on a server. */
-export async function newDatabase(server: string): Promise<OwnStore> {
+/** A database on a server, empty or a copy. */
+export async function newDatabase(server: string, template = "template1"): Promise<OwnStore> {
   const name = `site_${randomBytes(8).toString("hex")}`;
-  await ask(server, `CREATE DATABASE ${name}`);
+  await ask(server, `CREATE DATABASE ${name} TEMPLATE ${template}`);
   const url = new URL(server);
   url.pathname = name;
   return { address: String(url), remove: async () => void (await ask(server, `DROP DATABASE ${name} WITH (FORCE)`)) };
+}
+
+/**
+ * Another database with what is in one now. Where no `pg_dump` can read the server, the server copies it, and whoever
+ * uses it is thrown out for a moment.
+ */
+export async function copyOfDatabase(server: string, address: string): Promise<OwnStore & { readonly by: string }> {
+  const dumps = spawnSync("pg_dump", ["--schema=stet", "--no-owner", address], { maxBuffer: 2 ** 30 });
+  if (dumps.status === 0) {
+    const copy = await newDatabase(server);
+    execFileSync("psql", ["--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", copy.address], {
+      input: dumps.stdout,
+    });
+    return { ...copy, by: "pg_dump" };
+  }
+  const name = new URL(address).pathname.slice(1);
+  await ask(server, `ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
+  await ask(server, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '${name}'`);
+  const copy = await newDatabase(server, name);
+  await ask(server, `ALTER DATABASE ${name} ALLOW_CONNECTIONS true`);
+  return { ...copy, by: `CREATE DATABASE ... TEMPLATE, for want of pg_dump: ${String(dumps.stderr ?? dumps.error)}` };
 }
 
 /** What the store itself says: the file is whole; nobody stood in anybody's way for good. */

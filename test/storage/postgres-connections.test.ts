@@ -127,7 +127,15 @@ test("another isolation than READ COMMITTED is refused: statements must see what
   assert.equal(error.retryable, false);
 });
 
-const passing = { "08006": true, "0A000": true, "40001": true, "40P01": true, "53300": true, "57P01": true };
+const passing = {
+  "08006": true,
+  "0A000": true,
+  "40001": true,
+  "40P01": true,
+  "53300": true,
+  "55000": true,
+  "57P01": true,
+};
 const lasting = { "3D000": false, "42501": false, "42P01": false, "22021": false };
 for (const [sqlState, retryable] of Object.entries({ ...passing, "25006": true, "57014": true, ...lasting })) {
   test(`an error of the server is ${retryable ? "" : "not "}retryable by its SQLSTATE: ${sqlState}`, async (t) => {

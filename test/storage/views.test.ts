@@ -43,6 +43,7 @@ const sites: { readonly [provider: string]: (t: TestContext) => Site } = {
     schemas.push(schema);
     const pool = new pg.Pool({
       connectionString: databaseUrl(),
+      max: 1,
       options: `-c search_path=${schema}`,
       types: { getTypeParser: (oid) => (oid === 20 ? Number : pg.types.getTypeParser(oid)) },
     });
@@ -56,6 +57,36 @@ const sites: { readonly [provider: string]: (t: TestContext) => Site } = {
     };
   },
 };
+
+test("postgres: whoever is granted the views, as the document says, can read them and nothing else", async (t) => {
+  const { storage, rows } = sites["postgres"]!(t);
+  await environment(t, { storage });
+  const [{ schema } = { schema: "" }] = (await rows("SELECT current_schema() AS schema")) as { schema: string }[];
+  const [, grants = ""] = /```sql grants\n([^]*?)```/.exec(read("sql")) ?? [];
+  const granted = grants.replaceAll(/\bstet\b/g, schema).replaceAll("reporting", `of_${schema}`);
+  const asReader = (query: string) =>
+    rows(`BEGIN; ${granted}; SET LOCAL ROLE of_${schema}; ${query}; ROLLBACK`).catch(async (error: unknown) => {
+      await rows("ROLLBACK");
+      throw error;
+    });
+
+  const views = [...read("sql").matchAll(/^\| `(stet_\w+)`/gm)].map(([, view]) => view!);
+  assert.equal(views.length, 7);
+  for (const view of views) await asReader(`SELECT count(*) FROM ${view}`);
+  await assert.rejects(asReader("SELECT count(*) FROM history"), /permission denied/);
+});
+
+/** A document. */
+function read(name: string): string {
+  return readFileSync(new URL(`../../docs/${name}.md`, import.meta.url), "utf8");
+}
+
+/** The queries of a document that this provider answers. */
+function queriesOf(page: string, provider: string): string[] {
+  const blocks = [...page.matchAll(/```sql *(\w*)\n([^]*?)```/g)];
+  const queries = blocks.flatMap(([, only, block]) => (only === "" || only === provider ? block!.split(";\n") : []));
+  return queries.filter((query) => query.trim() !== "");
+}
 
 /** JSON comes as text or as what it says. */
 function parsed(json: unknown): unknown {
@@ -185,20 +216,61 @@ for (const [provider, site] of Object.entries(sites)) {
 
   test(`${provider}: the queries of the documents run`, async (t) => {
     const { storage, rows, columns: columnsOf } = site(t);
-    await environment(t, { storage });
-    const page = readFileSync(new URL("../../docs/sql.md", import.meta.url), "utf8");
-    const pages = `${page}${readFileSync(new URL("../../docs/deployment.md", import.meta.url), "utf8")}`;
-    const blocks = [...pages.matchAll(/```sql *(\w*)\n([^]*?)```/g)];
-    const queries = blocks.flatMap(([, only, block]) => (only === "" || only === provider ? block!.split(";\n") : []));
-    assert.ok(queries.length > 3);
-    for (const query of queries) if (query.trim() !== "") await rows(query);
+    const asks = orchestration("asks", async (ctx) => ctx.activity("nobodyHasIt"));
+    const given = { llm: mock().otherwise("hi"), orchestrations: [tour, child, asks], activities: [look] };
+    const env = await environment(t, { storage, ...given });
+    await env.startOrchestration(tour, 1);
+    await env.startOrchestration(asks);
+    await env.settle();
+    await env.advance("1s");
+    await env.settle();
+
+    const page = read("sql");
+    for (const query of queriesOf(page, provider)) assert.ok((await rows(query)).length > 0, query);
+    for (const query of queriesOf(read("deployment"), provider)) await rows(query);
 
     const columns = page.split("\n").flatMap((line) => /^\| `(stet_\w+)` \| (.*) \|$/.exec(line)?.slice(1) ?? []);
     for (let i = 0; i < columns.length; i += 2) {
       const named = [...(columns[i + 1] ?? "").matchAll(/`(\w+)`/g)].map(([, name]) => name);
       assert.deepEqual(named, await columnsOf(columns[i]!), columns[i]);
     }
-    assert.equal(columns.length, 8);
+    assert.equal(columns.length, 14);
+  });
+
+  test(`${provider}: the views show what waits, what is queued, who works, and whose an instance is`, async (t) => {
+    const { storage, rows } = site(t);
+    const print = activity("print", { tag: "printer" }, async () => "printed");
+    const waits = orchestration("waits", async (ctx) => {
+      ctx.activity(print).catch(() => undefined);
+      return ctx.waitForEvent("approval", { details: { amount: 3 }, timeout: "1h" });
+    });
+    const env = await environment(t, { storage, orchestrations: [waits], workerName: "clerk" });
+    await env.startOrchestration(waits, undefined, { instanceId: "a" });
+    await env.settle();
+
+    const [worker] = await rows("SELECT worker_id, pid, registered_at, heartbeat_at FROM stet_workers");
+    const { worker_id, pid, registered_at, heartbeat_at } = worker as { readonly [column: string]: number };
+    assert.equal(pid, process.pid);
+    assert.deepEqual(await rows("SELECT name, instances, work FROM stet_workers"), [
+      { name: "clerk", instances: 1, work: 0 },
+    ]);
+    assert.ok(registered_at! <= heartbeat_at!);
+    assert.deepEqual(await rows("SELECT worker_id FROM stet_instances"), [{ worker_id }]);
+    assert.deepEqual(
+      await rows(
+        "SELECT instance_id, execution, kind, name, tag, session, attempts, not_before, worker_id FROM stet_work",
+      ),
+      [
+        {
+          ...{ instance_id: "a", execution: 1, kind: "activity", name: "print", tag: "printer", session: null },
+          ...{ attempts: 0, not_before: null, worker_id: null },
+        },
+      ],
+    );
+    const [wait] = await rows("SELECT instance_id, execution, name, details, since, timeout_at FROM stet_waits");
+    const { since, details, ...rest } = wait as { readonly since: number; readonly details: string };
+    assert.deepEqual(rest, { instance_id: "a", execution: 1, name: "approval", timeout_at: since + 3_600_000 });
+    assert.match(details, /amount/);
   });
 
   test(`${provider}: the views show blocked instances as such, and outstanding requests as outstanding`, async (t) => {

@@ -16,6 +16,7 @@ const passing = new RegExp(
     "^58", // the system around the server
     "^40", // rolled back
     "^55P03$", // lock_not_available
+    "^55000$", // a database that lets nobody in for a while
     "^25006$", // read_only_sql_transaction: a standby that may be promoted
     "^0A000$", // a plan that somebody changed the table of
     "^XX000$", // internal_error
@@ -29,6 +30,7 @@ const reasons: ReadonlyMap<string, string> = new Map([
   ["42501", "the user lacks a privilege"],
   ["53100", "the disk is full"],
   ["53300", "it has too many connections"],
+  ["55000", "the database lets nobody in"],
   ["57014", "the statement took too long"],
   ["57P01", "the server is shutting down"],
   ["57P03", "the server is starting or shutting down"],

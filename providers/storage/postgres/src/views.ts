@@ -51,7 +51,7 @@ export function viewsSql({ statuses, firstEnded }: States): string {
   CREATE VIEW stet_instances AS
     SELECT i.id AS instance_id, coalesce(r.id, i.id) AS root_id, p.id AS parent_id, i.name AS orchestration, i.version,
       CASE WHEN i.blocked IS NOT NULL AND i.status < ${firstEnded} THEN 'blocked' ELSE CASE i.status ${statusName} END END AS status,
-      i.execution, i.last_event_id, i.labels, i.created_at, i.updated_at, i.ended_at
+      i.execution, i.last_event_id, i.labels, i.created_at, i.updated_at, i.ended_at, i.owner AS worker_id
     FROM instances i LEFT JOIN instances r ON r.key = i.root LEFT JOIN instances p ON p.key = i.parent;
 
   CREATE VIEW stet_events AS
@@ -78,5 +78,20 @@ export function viewsSql({ statuses, firstEnded }: States): string {
       ${["input", "output"].map(wastedTokens).join(", ")},
       max(${wasted("CASE count(*) WHEN count(w ->> 'costUsd') THEN sum((w ->> 'costUsd')::double precision) END")}) AS wasted_cost_usd`,
     )};
+
+  CREATE VIEW stet_waits AS
+    SELECT i.id AS instance_id, w.execution, w.event_id, w.name, w.details, w.since, w.timeout_at
+    FROM waits w JOIN instances i ON i.key = w.instance;
+
+  CREATE VIEW stet_work AS
+    SELECT i.id AS instance_id, w.execution, w.event_id, w.kind, w.name, w.tag, w.session, w.attempts,
+      nullif(greatest(w.visible_at, 0), 0) AS not_before, w.owner AS worker_id
+    FROM work w JOIN instances i ON i.key = w.instance;
+
+  CREATE VIEW stet_workers AS
+    SELECT w.key AS worker_id, w.name, w.host, w.pid, w.registered_at, w.heartbeat_at,
+      (SELECT count(*) FROM instances i WHERE i.owner = w.key) AS instances,
+      (SELECT count(*) FROM work k WHERE k.owner = w.key) AS work
+    FROM workers w;
 `;
 }
