@@ -74,6 +74,6 @@ export const viewsSql: string = `
   CREATE VIEW stet_workers AS
     SELECT w.key AS worker_id, w.name, w.host, w.pid, w.registered_at, w.heartbeat_at,
       (SELECT count(*) FROM instances i WHERE i.owner = w.key) AS instances,
-      (SELECT count(*) FROM work k WHERE k.owner = w.key) AS work
+      (SELECT count(*) FROM work k WHERE k.owner = w.key) AS work, w.busy
     FROM workers w;
 `;
