@@ -58,7 +58,7 @@ export async function copyOfDatabase(server: string, address: string): Promise<O
   return { ...copy, by: `CREATE DATABASE ... TEMPLATE, for want of pg_dump: ${String(dumps.stderr ?? dumps.error)}` };
 }
 
-/** What the store itself says: the file is whole; nobody stood in anybody's way for good. */
+/** What the store itself says when all is over: the file is whole; nobody stood in anybody's way for good. */
 export async function assertIntact(address: string): Promise<void> {
   if (isUrl(address)) assert.equal(await deadlocks(address), 0, "no deadlock has happened");
   else assert.equal(integrity(address), "ok");
@@ -68,8 +68,13 @@ function isUrl(address: string): boolean {
   return address.startsWith("postgres://");
 }
 
-/** Those that the server has found in a database since it was started. */
-async function deadlocks(address: string): Promise<number> {
+/**
+ * Those that the server has found in a database since it was started. A connection tells of its own late, but before it
+ * ends: so all others are ended.
+ */
+export async function deadlocks(address: string): Promise<number> {
+  const others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+  await ask(address, `SELECT pg_terminate_backend(pid, 60000) FROM (${others}) AS o`);
   const question = "SELECT deadlocks::integer AS count FROM pg_stat_database WHERE datname = current_database()";
   return (await ask<{ count: number }>(address, question))[0]!.count;
 }

@@ -6,19 +6,16 @@ import { called, type Routine } from "./routines.ts";
 import { anyBuild, firstEnded } from "./schema.ts";
 import { toText } from "./values.ts";
 
-/** Clears blocks, and answers of which instances. */
+/** Clears a block, and answers whether there was one. */
 export const unblock: Routine = {
   name: "unblock",
-  signature: "(p_ids text[]) RETURNS TABLE (id text)",
+  signature: "(p_id text) RETURNS TABLE (unblocked boolean)",
   body: `BEGIN
-    PERFORM 1 FROM instances WHERE id = ANY (p_ids) ORDER BY key FOR NO KEY UPDATE;
+    PERFORM 1 FROM instances WHERE id = p_id FOR NO KEY UPDATE;
     PERFORM ${called("reopen")}(ARRAY(
-      SELECT i.key FROM instances i WHERE i.id = ANY (p_ids) AND i.blocked_builds = '${anyBuild}'));
-    RETURN QUERY
-    UPDATE instances i SET blocked = NULL, blocked_builds = NULL, attempts = 0
-    FROM (SELECT h.key FROM instances h WHERE h.id = ANY (p_ids) AND h.blocked IS NOT NULL
-      ORDER BY h.key FOR NO KEY UPDATE) AS held
-    WHERE i.key =@ held.key AND i.blocked IS NOT NULL RETURNING i.id;
+      SELECT i.key FROM instances i WHERE i.id = p_id AND i.blocked_builds = '${anyBuild}'));
+    UPDATE instances SET blocked = NULL, blocked_builds = NULL, attempts = 0 WHERE id = p_id AND blocked IS NOT NULL;
+    RETURN QUERY SELECT FOUND;
   END`,
 };
 
@@ -43,30 +40,36 @@ export const restart: Routine = {
   END`,
 };
 
+/** The keys of an instance and all below it. */
+export const treeOf: Routine = {
+  name: "tree_of",
+  signature: "(p_key bigint) RETURNS bigint[]",
+  body: `BEGIN
+    RETURN ARRAY(
+      WITH RECURSIVE tree (key) AS (
+        SELECT p_key UNION ALL SELECT i.key FROM tree JOIN instances i ON i.parent =@ tree.key)
+      SELECT t.key FROM tree t ORDER BY t.key);
+  END`,
+};
+
 /**
  * Removes the tree of a root unless something in it runs and it is not forced to. What is on its way to the tree waits
- * for its rows and then finds none; children that were made meanwhile are looked for until there are no more.
+ * for its rows and then finds none. When children were made meanwhile it all begins anew: they might come before others.
  */
 export const removeTree: Routine = {
   name: "remove_tree",
   signature: "(p_root bigint, p_force boolean) RETURNS TABLE (id text)",
   body: `DECLARE
-    v_keys bigint[];
-    v_held bigint[] := '{}';
-    v_ids text[];
+    v_keys bigint[] := ${called("tree_of")}(p_root);
   BEGIN
-    LOOP
-      WITH RECURSIVE tree (key) AS (
-        SELECT p_root UNION ALL SELECT i.key FROM tree JOIN instances i ON i.parent =@ tree.key)
-      SELECT array_agg(t.key ORDER BY t.key) INTO v_keys FROM tree t;
-      EXIT WHEN v_keys = v_held;
-      PERFORM 1 FROM instances WHERE key = ANY (v_keys) ORDER BY key FOR UPDATE;
-      v_held := v_keys;
-    END LOOP;
+    PERFORM 1 FROM instances WHERE key = ANY (v_keys) ORDER BY key FOR UPDATE;
+    IF ${called("tree_of")}(p_root) <> v_keys THEN
+      RAISE EXCEPTION 'The tree has grown.' USING ERRCODE = 'serialization_failure';
+    END IF;
     IF NOT p_force AND EXISTS (SELECT 1 FROM instances WHERE key = ANY (v_keys) AND status < ${firstEnded}) THEN
       RETURN;
     END IF;
-    PERFORM 1 FROM ${called("remove_requests")}(v_keys, NULL, NULL);
+    PERFORM 1 FROM ${called("remove_requests")}(v_keys, NULL, NULL, NULL);
     DELETE FROM executions WHERE instance = ANY (v_keys);
     DELETE FROM history WHERE instance = ANY (v_keys);
     DELETE FROM message_keys WHERE instance = ANY (v_keys);
@@ -134,11 +137,13 @@ export interface AdminWrites {
 export function bindAdminWrites(db: Database): AdminWrites {
   return {
     async unblock(ids, change) {
-      const rows = await db.call<{ id: string }>(unblock, [ids.map(toText)]);
-      const cleared = new Set(rows.map(({ id }) => id));
-      if (cleared.size > 0) change.turns = true;
-      change.instances.push(...cleared);
-      return ids.filter((id) => cleared.delete(id));
+      // Each is a transaction of its own: whoever holds instances of several trees takes them otherwise.
+      for (const id of ids) {
+        const [answer] = await db.call<{ unblocked: boolean }>(unblock, [toText(id)]);
+        if (answer!.unblocked) change.instances.push(id);
+      }
+      change.turns = change.instances.length > 0;
+      return [...change.instances];
     },
 
     async restart({ instanceId, body, at }, change) {

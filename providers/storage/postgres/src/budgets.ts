@@ -68,13 +68,10 @@ export const topUp: Routine = {
     RETURNS TABLE (outcome text, id text)`,
   body: `DECLARE
     v_key bigint := (SELECT i.key FROM instances i WHERE i.id = p_id);
-    v_keys bigint[];
+    v_keys bigint[] := ${called("tree_of")}(v_key);
     v_suspended bigint[];
   BEGIN
     IF v_key IS NULL THEN RETURN QUERY SELECT 'unknown', NULL; RETURN; END IF;
-    WITH RECURSIVE tree (key) AS (
-      SELECT v_key UNION ALL SELECT i.key FROM tree JOIN instances i ON i.parent =@ tree.key)
-    SELECT array_agg(t.key) INTO v_keys FROM tree t;
     PERFORM 1 FROM instances WHERE key = ANY (v_keys) ORDER BY key FOR NO KEY UPDATE;
     UPDATE budgets SET tokens_limit = tokens_limit + p_tokens, nano_usd_limit = nano_usd_limit + p_nano_usd,
       calls_limit = calls_limit + p_calls, time_limit = time_limit + p_time WHERE instance = v_key;

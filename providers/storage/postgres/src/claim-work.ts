@@ -66,8 +66,8 @@ export const claimWork: Routine = {
         ORDER BY w.rank, w.key LIMIT p_max - coalesce(cardinality(v_taken), 0) FOR UPDATE SKIP LOCKED) c);
     END IF;
     IF v_taken <> '{}' THEN
-      PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
-      IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
+      PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE SKIP LOCKED;
+      IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took, or somebody is about to
       IF v_sessions IS NOT NULL THEN
         v_sessions := ${called("take_sessions")}(p_worker, v_sessions, v_now, v_idle_since);
         v_taken := ARRAY(SELECT w.key FROM unnest(v_taken) AS t (key) JOIN work w ON w.key =@ t.key

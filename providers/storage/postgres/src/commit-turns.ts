@@ -23,32 +23,33 @@ import { addPart, addParts, partNames, type Parts } from "./turn-parts.ts";
 import { toJson } from "./values.ts";
 
 /**
- * Locks what a batch writes to: instances that end or leave an execution against whoever sends or saves something for
- * them, addressees as {@link holdAddressees} does. Plain turns need no lock but that of their update.
+ * Holds what a batch writes to, in one order: instances that end or leave an execution against whoever sends or saves
+ * something for them, and addressees as {@link holdAddressees} does. Plain turns are held by their update, which comes
+ * later; so those are held here, too, that might come before another of their tree, for there are verbs that hold a tree.
  */
 export const holdForTurns: Routine = {
   name: "hold_for_turns",
-  signature: "(p_worker bigint, p_closing bigint[], p_ids text[]) RETURNS void",
+  signature: "(p_worker bigint, p_keys bigint[], p_closing bigint[], p_ids text[]) RETURNS void",
   body: `DECLARE
-    v_row record;
+    v_addressees bigint[] := ARRAY(SELECT i.key FROM instances i WHERE i.id = ANY (p_ids));
+    v_last bigint := (SELECT max(i.key) FROM instances i
+      WHERE i.key = ANY (v_addressees || p_closing) AND i.root IS NOT NULL); -- in its tree the root comes first
   BEGIN
-    IF p_ids IS NULL THEN
+    IF v_last IS NULL AND p_ids IS NULL THEN
       PERFORM 1 FROM instances WHERE key = ANY (p_closing) AND owner = p_worker ORDER BY key FOR UPDATE;
-    ELSIF p_closing IS NULL THEN
-      PERFORM ${called("hold_addressees")}(p_ids);
+    ELSIF v_last IS NULL AND p_closing IS NULL THEN
+      PERFORM 1 FROM instances WHERE key = ANY (v_addressees) ORDER BY key FOR KEY SHARE;
     ELSE
-      FOR v_row IN
-        SELECT h.key, bool_or(h.closing) AS closing FROM (
-          SELECT unnest(p_closing) AS key, true AS closing
-          UNION ALL SELECT i.key, false FROM instances i WHERE i.id = ANY (p_ids)) h
-        GROUP BY h.key ORDER BY h.key
-      LOOP
-        IF v_row.closing THEN
-          PERFORM 1 FROM instances WHERE key = v_row.key AND owner = p_worker FOR UPDATE;
-        ELSE
-          PERFORM 1 FROM instances WHERE key = v_row.key FOR KEY SHARE;
-        END IF;
-      END LOOP;
+      PERFORM CASE h.strength
+        WHEN 1 THEN (SELECT 1 FROM instances i WHERE i.key =@ h.key FOR KEY SHARE)
+        WHEN 2 THEN (SELECT 1 FROM instances i WHERE i.key =@ h.key AND i.owner = p_worker FOR NO KEY UPDATE)
+        ELSE (SELECT 1 FROM instances i WHERE i.key =@ h.key AND i.owner = p_worker FOR UPDATE) END
+      FROM (
+        SELECT a.key, max(a.strength) AS strength FROM (
+          SELECT unnest(v_addressees) AS key, 1 AS strength
+          UNION ALL SELECT k, 2 FROM unnest(p_keys) AS k WHERE k < v_last
+          UNION ALL SELECT unnest(p_closing), 3) a
+        GROUP BY a.key ORDER BY a.key) h;
     END IF;
   END`,
 };
@@ -104,7 +105,7 @@ export const commitTurns: Routine = {
     PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
     IF NOT FOUND THEN RETURN; END IF;
     IF p_closing IS NOT NULL OR p_ids IS NOT NULL THEN
-      PERFORM ${called("hold_for_turns")}(p_worker, p_closing, p_ids);
+      PERFORM ${called("hold_for_turns")}(p_worker, ${parameter("turn", "key")}, p_closing, p_ids);
     END IF;
     IF p_closed IS NOT NULL THEN
       INSERT INTO executions (instance, execution, event_count, started_at, updated_at)
@@ -154,13 +155,15 @@ export const commitTurns: Routine = {
       p_messages := ${called("without")}(p_messages, 'sender', v_stale);
       ${partNames.map((part) => `p_${part} := ${called("without")}(p_${part}, 'instance', v_stale);`).join("\n      ")}
     END IF;
-    IF p_ended IS NOT NULL OR p_left IS NOT NULL OR p_settled IS NOT NULL THEN
-      v_settled := ARRAY(SELECT r.instance FROM ${called("remove_requests")}(p_ended, p_left, p_settled) AS r (instance));
+    IF p_ended IS NOT NULL OR p_left IS NOT NULL OR p_settled IS NOT NULL OR p_replaced IS NOT NULL THEN
+      v_settled := ARRAY(
+        SELECT r.instance FROM ${called("remove_requests")}(p_ended, p_left, p_settled, p_replaced) AS r (instance));
     END IF;
     PERFORM ${called("insert_parts")}(p_consumed, p_payloads, p_timers, p_work, p_waits, p_unset, p_set, p_outputs);
-    IF p_starts IS NOT NULL THEN PERFORM ${called("begin_instances")}(p_starts, p_waves); END IF;
     -- Messages come after starts, so that one finds what its turn has started.
-    IF p_messages IS NOT NULL THEN PERFORM ${called("deliver")}(p_messages); END IF;
+    IF p_starts IS NOT NULL THEN PERFORM ${called("begin_instances")}(p_starts, p_waves, p_messages);
+    ELSIF p_messages IS NOT NULL THEN PERFORM ${called("deliver")}(p_messages);
+    END IF;
     RETURN QUERY SELECT m.key, CASE WHEN m.id IS NULL AND m.key = ANY (v_settled)
       THEN (SELECT i.id FROM instances i WHERE i.key = m.key) ELSE m.id END
     FROM unnest(v_keys, v_ids) AS m (key, id);

@@ -54,43 +54,55 @@ export const deliver: Routine = {
 };
 
 /**
- * Makes instances, each with its first message. Parents are held, or made by an earlier wave of the same call. Keys are
- * given in the order of the call, rows are made in the order of ids.
+ * Makes instances, each with its first message. Parents are held, or made by the same call: then their children find
+ * them in waves. Keys are given in the order of the call, rows are made in the order of ids. All that is to be sent
+ * besides is sent with what the starts have to say, in one go.
  */
 export const begin: Routine = {
   name: "begin_instances",
-  signature: "(p_starts json, p_waves integer) RETURNS TABLE (place bigint, outcome text)",
+  signature: "(p_starts json, p_waves integer, p_messages json) RETURNS TABLE (place bigint, outcome text)",
   body: `DECLARE
     v_keys bigint[] := ARRAY(SELECT nextval('instances_key_seq') FROM generate_series(1, json_array_length(p_starts)));
     v_orphan record;
     v_answers json;
   BEGIN
-    FOR v_wave IN 0..p_waves LOOP
-      INSERT INTO instances (key, id, name, version, labels, created_at, updated_at, root, parent)
-      SELECT v_keys[s.place], s.id, s.name, s.version, s.labels, s.at, s.at, coalesce(p.root, p.key), p.key
-      FROM ROWS FROM (json_to_recordset(p_starts) AS (
-          "instanceId" text, name text, version text, "parentId" text, labels jsonb, at bigint, wave integer))
-        WITH ORDINALITY AS s (id, name, version, parent_id, labels, at, wave, place)
-      LEFT JOIN instances p ON p.id =@ s.parent_id
-      WHERE s.wave = v_wave AND (s.parent_id IS NULL OR p.key IS NOT NULL)
-      ORDER BY s.id, s.place
-      ON CONFLICT (id) DO NOTHING;
+    INSERT INTO instances (key, id, name, version, labels, created_at, updated_at, root, parent)
+    SELECT v_keys[s.place], s.id, s.name, s.version, s.labels, s.at, s.at, coalesce(p.root, p.key), p.key
+    FROM ROWS FROM (json_to_recordset(p_starts) AS (
+        "instanceId" text, name text, version text, "parentId" text, labels jsonb, at bigint))
+      WITH ORDINALITY AS s (id, name, version, parent_id, labels, at, place)
+    LEFT JOIN instances p ON p.id =@ s.parent_id
+    WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.id =@ s.id) -- to insert it would wait for its turn that is being committed
+    ORDER BY s.id, s.place
+    ON CONFLICT (id) DO NOTHING;
+    FOR v_wave IN 1..p_waves LOOP
+      UPDATE instances i SET root = coalesce(p.root, p.key), parent = p.key
+      FROM ROWS FROM (json_to_recordset(p_starts) AS ("parentId" text, wave integer))
+        WITH ORDINALITY AS s (parent_id, wave, place)
+      JOIN instances p ON p.id =@ s.parent_id
+      WHERE i.key =@ v_keys[s.place] AND s.wave = v_wave;
     END LOOP;
     INSERT INTO messages (instance, at, body)
     SELECT i.key, s.at, s.body
     FROM ROWS FROM (json_to_recordset(p_starts) AS (body text, at bigint)) WITH ORDINALITY AS s (body, at, place)
     JOIN instances i ON i.key =@ v_keys[s.place] ORDER BY s.place;
 
-    SELECT s."instanceId" AS id, s."parentId" AS parent_id INTO v_orphan
-    FROM json_to_recordset(p_starts) AS s ("instanceId" text, "parentId" text)
-    WHERE s."parentId" IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id =@ s."instanceId") LIMIT 1;
+    SELECT s.id, s.parent_id INTO v_orphan
+    FROM ROWS FROM (json_to_recordset(p_starts) AS ("instanceId" text, "parentId" text))
+      WITH ORDINALITY AS s (id, parent_id, place)
+    JOIN instances i ON i.key =@ v_keys[s.place] WHERE s.parent_id IS NOT NULL AND i.parent IS NULL LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'Expected the parent of % to exist, got %', v_orphan.id, v_orphan.parent_id;
     END IF;
     SELECT json_agg(s.answer ORDER BY s.place) INTO v_answers
     FROM ROWS FROM (json_to_recordset(p_starts) AS ("ifExists" json)) WITH ORDINALITY AS s (answer, place)
     WHERE s.answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.key =@ v_keys[s.place]);
-    IF v_answers IS NOT NULL THEN PERFORM ${called("deliver")}(v_answers); END IF;
+    IF v_answers IS NOT NULL THEN
+      SELECT json_agg(a.value) INTO p_messages FROM (
+        SELECT value FROM json_array_elements(v_answers)
+        UNION ALL SELECT value FROM json_array_elements(p_messages)) a;
+    END IF;
+    IF p_messages IS NOT NULL THEN PERFORM ${called("deliver")}(p_messages); END IF;
     RETURN QUERY
     SELECT s.place, CASE WHEN EXISTS (SELECT 1 FROM instances i WHERE i.key =@ s.key) THEN 'started' ELSE 'exists' END
     FROM unnest(v_keys) WITH ORDINALITY AS s (key, place);
@@ -113,7 +125,7 @@ export const startInstances: Routine = {
   signature: "(p_starts json, p_waves integer, p_ids text[]) RETURNS TABLE (place bigint, outcome text)",
   body: `BEGIN
     IF p_ids IS NOT NULL THEN PERFORM ${called("hold_addressees")}(p_ids); END IF;
-    RETURN QUERY SELECT * FROM ${called("begin_instances")}(p_starts, p_waves) AS b (place, outcome);
+    RETURN QUERY SELECT * FROM ${called("begin_instances")}(p_starts, p_waves, NULL) AS b (place, outcome);
   END`,
 };
 

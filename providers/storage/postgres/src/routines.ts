@@ -8,8 +8,10 @@
  * takes its locks, then it looks.
  *
  * Locks are taken in one order, in which nobody can wait for anybody in a circle: the worker; the model; instances by
- * key; new instances by id; idempotency keys; work by key; sessions by name; output streams. Whoever claims waits for no
- * row that it may take.
+ * key; work by key; starts of the model; payloads by digest; output streams; new instances by id; idempotency keys;
+ * sessions by name; budgets by instance; bookings. Whoever claims waits for no row that it may take. An instance that is
+ * there is never inserted: to find that out, an insert waits for whoever changes its row. `verb-storm.ts` among the
+ * tests tries to prove all that wrong.
  */
 import { createHash } from "node:crypto";
 

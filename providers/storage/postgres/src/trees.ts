@@ -31,6 +31,7 @@ export const importTree: Routine = {
     v_keys bigint[] := ARRAY(
       SELECT nextval('instances_key_seq') FROM generate_series(1, json_array_length(p_instances)));
   BEGIN
+    IF json_array_length(p_parts->'outputs') > 0 THEN PERFORM ${called("hold_streams")}(v_keys); END IF;
     INSERT INTO instances (key, id, root, parent, name, version, status, labels, created_at, updated_at, started_at,
       ended_at, custom_status, output, error, blocked, execution, last_event_id, unsettled)
     SELECT v_keys[n.place], n.id, CASE WHEN n.place > 1 THEN v_keys[1] END, v_keys[n.parent_place], n.name, n.version,

@@ -14,17 +14,13 @@ export function workRow(instance: InstanceKey, work: OutgoingWork, worker: Worke
   return { rank: isCall ? 0 : undefined, tokens: isCall ? 0 : undefined, ...work, instance, visibleAt };
 }
 
-/** Writes work rows. An earlier row of the same request goes, and with it whoever runs it loses it. */
+/** Writes work rows. Earlier rows of the same requests are removed already. */
 export const insertWork: Routine = {
   name: "insert_work",
   signature: "(p_work json, p_owner bigint) RETURNS TABLE (place bigint, key bigint)",
   body: `DECLARE
     v_keys bigint[] := ARRAY(SELECT nextval('work_key_seq') FROM generate_series(1, json_array_length(p_work)));
   BEGIN
-    DELETE FROM work WHERE key = ANY (ARRAY(
-      SELECT w.key FROM json_to_recordset(p_work) AS n (instance bigint, execution integer, "eventId" integer)
-      JOIN work w ON w.instance =@ n.instance AND w.execution = n.execution AND w.event_id = n."eventId"
-      ORDER BY w.key FOR UPDATE OF w));
     INSERT INTO work (key, instance, execution, event_id, owner, visible_at, attempts, kind, name, tag, session,
       heartbeat, failure, rank, tokens, body)
     SELECT DISTINCT ON (n.instance, n.execution, n.event_id) v_keys[n.place], n.instance, n.execution, n.event_id,
@@ -40,35 +36,42 @@ export const insertWork: Routine = {
   END`,
 };
 
-/** Deletes the rows of requests: all of some instances, those of executions that were left, and single ones. */
+/**
+ * Deletes the rows of requests: all of some instances, those of executions that were left, single ones, and those of work
+ * that is about to be written again, so that whoever runs it loses it. Others hold many items too, so they go in order.
+ */
 export const removeRequests: Routine = {
   name: "remove_requests",
-  signature: "(p_ended bigint[], p_left json, p_settled json) RETURNS SETOF bigint",
+  signature: "(p_ended bigint[], p_left json, p_settled json, p_replaced json) RETURNS SETOF bigint",
   body: `BEGIN
     IF p_ended IS NOT NULL THEN
       DELETE FROM messages WHERE instance = ANY (p_ended);
       DELETE FROM timers WHERE instance = ANY (p_ended);
       DELETE FROM waits WHERE instance = ANY (p_ended);
-      DELETE FROM work WHERE key = ANY (ARRAY(
-        SELECT w.key FROM work w WHERE w.instance = ANY (p_ended) ORDER BY w.key FOR UPDATE));
     END IF;
     IF p_left IS NOT NULL THEN
       DELETE FROM timers r USING json_to_recordset(p_left) AS l (instance bigint, execution integer)
         WHERE r.instance =@ l.instance AND r.execution < l.execution;
       DELETE FROM waits r USING json_to_recordset(p_left) AS l (instance bigint, execution integer)
         WHERE r.instance =@ l.instance AND r.execution < l.execution;
-      DELETE FROM work WHERE key = ANY (ARRAY(
-        SELECT w.key FROM json_to_recordset(p_left) AS l (instance bigint, execution integer)
-        JOIN work w ON w.instance =@ l.instance AND w.execution < l.execution ORDER BY w.key FOR UPDATE OF w));
     END IF;
+    DELETE FROM work WHERE key = ANY (ARRAY(
+      SELECT w.key FROM work w WHERE w.key = ANY (ARRAY(
+        SELECT w.key FROM work w WHERE w.instance = ANY (p_ended)
+        UNION ALL
+        SELECT w.key FROM json_to_recordset(p_left) AS l (instance bigint, execution integer)
+        JOIN work w ON w.instance =@ l.instance AND w.execution < l.execution
+        UNION ALL
+        SELECT w.key FROM json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
+        JOIN work w ON w.instance =@ s.instance AND w.execution = s.execution AND w.event_id = s."eventId"
+        UNION ALL
+        SELECT w.key FROM json_to_recordset(p_replaced) AS n (instance bigint, execution integer, "eventId" integer)
+        JOIN work w ON w.instance =@ n.instance AND w.execution = n.execution AND w.event_id = n."eventId"))
+      ORDER BY w.key FOR UPDATE));
     IF p_settled IS NOT NULL THEN
       DELETE FROM timers r
         USING json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
         WHERE r.instance =@ s.instance AND r.execution = s.execution AND r.event_id = s."eventId";
-      DELETE FROM work WHERE key = ANY (ARRAY(
-        SELECT w.key FROM json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
-        JOIN work w ON w.instance =@ s.instance AND w.execution = s.execution AND w.event_id = s."eventId"
-        ORDER BY w.key FOR UPDATE OF w));
       RETURN QUERY DELETE FROM waits r
         USING json_to_recordset(p_settled) AS s (instance bigint, execution integer, "eventId" integer)
         WHERE r.instance =@ s.instance AND r.execution = s.execution AND r.event_id = s."eventId"
@@ -153,6 +156,7 @@ export const partNames = [
   "closed",
   "left",
   "settled",
+  "replaced",
   "consumed",
   "payloads",
   "timers",
@@ -191,8 +195,16 @@ export function addParts(parts: Parts, worker: WorkerKey, turn: TurnCommit, cloc
     add("timers", { instance, execution, eventId, fireAt, visibleAt: clocks.toStore(worker, fireAt), body });
   }
   for (const work of turn.work) add("work", workRow(instance, work, worker, clocks));
+  for (const { execution, eventId } of [...turn.work, ...bookedWork(turn)]) {
+    add("replaced", { instance, execution, eventId });
+  }
   for (const wait of turn.waits) add("waits", { ...wait, instance, execution });
   return turn.state.length > 0 || turn.outputs.length > 0 || turn.waits.length > 0;
+}
+
+/** Written with its booking, after all else. */
+function bookedWork({ budget }: TurnCommit): OutgoingWork[] {
+  return budget?.bookings.flatMap(({ work }) => (work === undefined ? [] : [work])) ?? [];
 }
 
 /** Of several changes of a key the last counts. */

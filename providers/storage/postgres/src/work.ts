@@ -27,6 +27,7 @@ export const saveWork: Routine = {
     JOIN instances i ON i.key = ANY (ARRAY[(n.item->>'instance')::bigint])
     WHERE i.owner IS NOT DISTINCT FROM p_worker AND i.execution <= (n.item->>'execution')::integer;
     IF v_work IS NULL THEN RETURN; END IF;
+    PERFORM ${called("remove_requests")}(NULL, NULL, NULL, v_work);
     RETURN QUERY SELECT v_places[k.place], k.key FROM ${called("insert_work")}(v_work, p_worker) AS k (place, key);
     INSERT INTO sessions (name, worker, used_at)
     SELECT DISTINCT n.session, p_worker, 0 FROM json_to_recordset(v_work) AS n (session text, owned boolean)
@@ -47,12 +48,12 @@ export const completeWork: Routine = {
     PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
     IF NOT FOUND THEN RETURN; END IF;
     PERFORM ${called("hold_addressees")}(p_ids);
-    IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
     WITH held AS MATERIALIZED (
       SELECT w.key FROM work w WHERE w.key = ANY (p_keys) AND w.owner IS NOT DISTINCT FROM p_worker ORDER BY w.key FOR UPDATE
     ), gone AS (
       DELETE FROM work w USING held h WHERE w.key =@ h.key RETURNING w.key, w.session)
     SELECT array_agg(g.key), array_agg(g.session) INTO v_keys, v_sessions FROM gone g;
+    IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
     IF v_keys IS NULL THEN RETURN; END IF;
     IF cardinality(v_keys) = cardinality(p_keys) THEN v_messages := p_messages;
     ELSE
@@ -79,9 +80,9 @@ function changeWork(name: string, columns: string, members: string): Routine {
     body: `BEGIN
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF;
-      IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
       PERFORM 1 FROM work w WHERE w.key = ANY (ARRAY(SELECT n.key FROM json_to_recordset(p_items) AS n (key bigint)))
         ORDER BY w.key FOR NO KEY UPDATE;
+      IF p_used IS NOT NULL THEN PERFORM ${called("settle_capacity")}(p_used); END IF;
       RETURN QUERY
       UPDATE work w SET ${columns} FROM json_to_recordset(p_items) AS n (key bigint${members})
       WHERE w.key =@ n.key AND w.owner IS NOT DISTINCT FROM p_worker RETURNING w.key;

@@ -37,7 +37,8 @@ export const heartbeat: Routine = {
     UPDATE workers SET heartbeat_at = v_now, busy = p_busy WHERE key = p_worker;
     v_stands := FOUND;
     UPDATE workers w SET heartbeat_at = v_now
-    FROM (SELECT h.key FROM workers h WHERE h.heartbeat_at > v_now + ${clockJumpMs} ORDER BY h.key FOR UPDATE) AS ahead
+    FROM (SELECT h.key FROM workers h WHERE h.heartbeat_at > v_now + ${clockJumpMs}
+      FOR NO KEY UPDATE SKIP LOCKED) AS ahead -- who holds one beats or ends it
     WHERE w.key =@ ahead.key;
     IF p_work IS NOT NULL THEN
       UPDATE sessions s SET used_at = greatest(s.used_at, v_now)
