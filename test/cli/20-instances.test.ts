@@ -26,6 +26,12 @@ const forgetful = orchestration("forgetful", async (ctx) => {
   await new Promise(() => ctx.now());
 });
 
+const demanding = orchestration("demanding", async (ctx) => {
+  await Promise.all([ctx.activity("unheardOf"), ctx.activity(fetchTicket, "T-2", { tag: "gpu" })]);
+});
+
+const curious = orchestration("curious", async (ctx) => ctx.generate("Why?"));
+
 for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
   test(`${kind}: an instance from its start to its end`, async (t) => {
     const { stet } = await world(t, makeStore());
@@ -160,15 +166,27 @@ for (const [kind, makeStore] of Object.entries(kindsOfStores)) {
     await stet("start", "handleTicket", "--id", "s-3", "-i", '"T-17"');
     await until(stet, "s-3", ({ customStatus }) => customStatus === "waiting for approval");
 
+    await stet("start", "demanding", "--id", "s-4");
+    await stet("start", "curious", "--id", "s-5");
+    while (json<ClientStats>(await stet("stats", "--json")).work.ready < 3);
+
     const shown = await stet("stats");
+    const examined = await stet("doctor");
     const stats = json<ClientStats>(await stet("stats", "--json"));
 
-    assert.match(shown.stdout, /instances +1 pending, 1 running, 1 failed/);
-    assert.match(shown.stdout, /worker-\d+ on .*, process \d+, for .*: \d+ % busy, owns 1 instance and 0 pieces of work\n/);
-    assert.match(shown.stdout, /missing +orchestrations that no worker has: nobodyKnowsMe\n +fix: start a worker/);
+    assert.match(shown.stdout, /instances +1 pending, 3 running, 1 failed/);
+    assert.match(
+      shown.stdout,
+      /worker-\d+ on .*, process \d+, for .*: \d+ % busy, owns 3 instances and 0 pieces of work\n/,
+    );
+    assert.match(shown.stdout, /missing +orchestrations that no worker has: nobodyKnowsMe\nmissing/);
+    assert.match(shown.stdout, /missing +activities that no worker has: unheardOf\n/);
+    assert.match(shown.stdout, /missing +tags that no worker has: gpu \(of fetchTicket\)\n/);
+    assert.match(shown.stdout, /missing +an llm: 1 model call and no worker has one\n +fix: start a worker/);
+    assert.match(examined.stdout, /handlers +instances wait for orchestrations .*; for tags .*; for an llm/);
     assert.deepEqual(
       stats.workers.map(({ instances, work }) => [instances, work]),
-      [[1, 0]],
+      [[3, 0]],
     );
     assert.deepEqual(stats.missingHandlers.orchestrations, ["nobodyKnowsMe"]);
   });
@@ -182,7 +200,7 @@ async function world(t: TestContext, { address, open }: Store): Promise<{ stet: 
   const silent = () => undefined;
   const runtime = await Runtime.start({
     storage: open(),
-    orchestrations: [handleTicket, fail, forgetful],
+    orchestrations: [handleTicket, fail, forgetful, demanding, curious],
     activities: [fetchTicket],
     logger: { debug: silent, info: silent, warn: silent, error: silent },
   });

@@ -683,10 +683,20 @@ test("an activity that no worker has waits, is shown as missing, and runs when a
   const run = await env.startOrchestration(calls, 1);
   await env.advance("30d");
   assert.equal((await run.status()).status, "running");
-  assert.deepEqual((await env.client.stats()).missingHandlers, { orchestrations: [], activities: ["late"] });
+  assert.deepEqual((await env.client.stats()).missingHandlers, {
+    orchestrations: [],
+    activities: ["late"],
+    tags: [],
+    modelCalls: 0,
+  });
   await env.restart({ activities: [late] });
   assert.equal(await env.result(run), 2);
-  assert.deepEqual((await env.client.stats()).missingHandlers, { orchestrations: [], activities: [] });
+  assert.deepEqual((await env.client.stats()).missingHandlers, {
+    orchestrations: [],
+    activities: [],
+    tags: [],
+    modelCalls: 0,
+  });
 });
 
 test("an activity can start, watch and talk to other instances", async (t) => {

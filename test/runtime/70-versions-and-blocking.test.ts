@@ -88,7 +88,12 @@ test("an orchestration that no worker has waits, and is shown as missing", async
   const run = await env.startOrchestration("unknown", { a: 1 });
   await env.advance("1d");
   assert.equal((await run.status()).status, "pending");
-  assert.deepEqual((await env.client.stats()).missingHandlers, { orchestrations: ["unknown"], activities: [] });
+  assert.deepEqual((await env.client.stats()).missingHandlers, {
+    orchestrations: ["unknown"],
+    activities: [],
+    tags: [],
+    modelCalls: 0,
+  });
   const late = orchestration("unknown", async (_ctx, input: object) => input);
   await env.restart({ orchestrations: [late] });
   assert.deepEqual(await env.result(run), { a: 1 });

@@ -321,7 +321,7 @@ test("stats() counts instances, messages, work and workers", async (t) => {
     blocked: 0,
     messages: { ready: 1, delayed: 0 },
     work: { ready: 1, delayed: 0, running: 0 },
-    missingHandlers: { orchestrations: ["unknownToAll"], activities: ["nobodyHasIt"] },
+    missingHandlers: { orchestrations: ["unknownToAll"], activities: ["nobodyHasIt"], tags: [], modelCalls: 0 },
   });
   assert.deepEqual(
     workers.map(({ host: _host, ...worker }) => worker),

@@ -9,7 +9,7 @@ import {
 } from "@stet/core";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import type { Session } from "./session.ts";
-import { countOf, durationInWords, ownedInWords } from "./words.ts";
+import { countOf, durationInWords, missingInWords, ownedInWords } from "./words.ts";
 
 /** What was found about one thing. */
 export interface Finding {
@@ -166,12 +166,12 @@ async function workers(storage: StorageProvider): Promise<Finding[]> {
   return [{ what: "workers", verdict: "warning", says, fix: "start one: stet worker, or stet dev" }, ...each];
 }
 
-function handlers({ missingHandlers: { orchestrations, activities } }: ClientStats): Finding[] {
+function handlers({ missingHandlers }: ClientStats): Finding[] {
   const what = "handlers";
-  const missing = [...orchestrations, ...activities];
+  const missing = missingInWords(missingHandlers);
   if (missing.length === 0) return [{ what, verdict: "good", says: "nothing waits for code that no worker has" }];
-  const says = `no living worker has ${missing.join(", ")}, and instances wait`;
-  return [{ what, verdict: "bad", says, fix: "start a worker whose configuration names them" }];
+  const says = `instances wait for ${missing.join("; for ")}`;
+  return [{ what, verdict: "bad", says, fix: "start a worker whose configuration has what is missing" }];
 }
 
 function blocked({ blocked: count }: ClientStats): Finding {

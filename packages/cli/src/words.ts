@@ -1,5 +1,5 @@
 /** Times, durations, money and standings in words for people. */
-import type { InstanceState } from "@stet/core";
+import type { InstanceState, MissingHandlers } from "@stet/core";
 import type { Colors } from "./output.ts";
 
 /** An instant, in UTC so that everybody reads the same and may paste it back: `2026-11-21 10:00:00Z`. */
@@ -31,6 +31,19 @@ export function countOf(count: number, one: string, many: string = `${one}s`): s
 export function ownedInWords({ instances, work }: { readonly instances: number; readonly work: number }): string {
   if (instances + work === 0) return "owns nothing";
   return `owns ${countOf(instances, "instance")} and ${countOf(work, "piece")} of work`;
+}
+
+/** What waits for something that no living worker has, one phrase for each kind of it. */
+export function missingInWords({ orchestrations, activities, tags, modelCalls }: MissingHandlers): string[] {
+  const lists = {
+    orchestrations,
+    activities,
+    tags: tags.map(({ activity, tag }) => `${tag} (of ${activity})`),
+  };
+  const named = Object.entries(lists)
+    .filter(([, names]) => names.length > 0)
+    .map(([kind, names]) => `${kind} that no worker has: ${names.join(", ")}`);
+  return modelCalls === 0 ? named : [...named, `an llm: ${countOf(modelCalls, "model call")} and no worker has one`];
 }
 
 /** A standing in its colour. */

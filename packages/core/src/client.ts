@@ -24,6 +24,7 @@ import type { InstanceHandle, InstanceState, StartInstanceOptions } from "./inst
 import { Gatherer } from "./gatherer.ts";
 import { InstanceWatcher } from "./instance-watcher.ts";
 import { summaryOf, type UsageRow, type UsageSummary } from "./llm/usage.ts";
+import { type MissingHandlers, missingHandlers } from "./missing-handlers.ts";
 import type { StartMessage } from "./messages.ts";
 import { assertLabels } from "./orchestration-context.ts";
 import { assertChoice, assertOptions, type NamesOf } from "./options.ts";
@@ -86,11 +87,14 @@ export interface WorkerStats extends Pick<WorkerRecord, "name" | "host" | "pid" 
 }
 
 /** Numbers about the whole store. */
-export interface ClientStats extends Omit<StorageStats, "neededOrchestrations" | "neededActivities" | "owned"> {
+export interface ClientStats extends Omit<
+  StorageStats,
+  "neededOrchestrations" | "neededActivities" | "readyModelCalls" | "owned"
+> {
   /** Workers that are alive, by their heartbeat, and how much each owns. */
   readonly workers: readonly WorkerStats[];
-  /** What instances and work wait for and no living worker has registered. */
-  readonly missingHandlers: { readonly orchestrations: readonly string[]; readonly activities: readonly string[] };
+  /** What instances and work wait for and no living worker has. */
+  readonly missingHandlers: MissingHandlers;
 }
 
 /**
@@ -203,15 +207,14 @@ export class Client implements OrchestrationClient {
   /** Counts, queue depths, living workers and missing handlers. */
   async stats(): Promise<ClientStats> {
     const now = this.#means.clock.now();
-    const [{ neededOrchestrations, neededActivities, owned, ...stats }, records] = await Promise.all([
+    const [{ neededOrchestrations, neededActivities, readyModelCalls, owned, ...stats }, records] = await Promise.all([
       this.#storage.admin.stats(now),
       this.#storage.listWorkers(now),
     ]);
     const workers = records.filter(({ silentForMs }) => silentForMs < deadAfterMs);
     const ownedBy = new Map(owned.map(({ worker, instances, work }) => [worker, { instances, work }]));
-    const has = (pick: (record: WorkerRecord) => readonly string[]) => new Set(workers.flatMap(pick));
-    const orchestrations = has(({ capabilities }) => capabilities.orchestrations);
-    const activities = has(({ capabilities }) => capabilities.activities);
+    const needed = { neededOrchestrations, neededActivities, readyModelCalls };
+    const capabilities = workers.map((worker) => worker.capabilities);
     return {
       ...stats,
       workers: workers.map(({ key, name, host, pid, registeredAt, silentForMs, busy }) => ({
@@ -223,10 +226,7 @@ export class Client implements OrchestrationClient {
         busy,
         ...(ownedBy.get(key) ?? { instances: 0, work: 0 }), // registered between the two
       })),
-      missingHandlers: {
-        orchestrations: neededOrchestrations.filter((name) => !orchestrations.has(name)),
-        activities: neededActivities.filter((name) => !activities.has(name)),
-      },
+      missingHandlers: missingHandlers(needed, capabilities),
     };
   }
 

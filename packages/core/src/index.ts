@@ -55,6 +55,7 @@ export {
   type PendingWait,
   type WorkerStats,
 } from "./client.ts";
+export type { MissingHandlers } from "./missing-handlers.ts";
 export type { ClientOptions, ListOptions, PruneOptions } from "./client-options.ts";
 export type { Budget, BudgetMember, RecordedBudget } from "./budget.ts";
 export type { BudgetReport } from "./budget-report.ts";

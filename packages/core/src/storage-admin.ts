@@ -90,9 +90,12 @@ export interface StorageStats {
   readonly messages: { readonly ready: number; readonly delayed: number };
   /** Work that nobody runs yet, work that waits for its time, and work that runs under a row. */
   readonly work: { readonly ready: number; readonly delayed: number; readonly running: number };
-  /** Handlers (`name` or `name@version`) that running instances or ready work need. */
+  /** Handlers (`name` or `name@version`) that running instances need. */
   readonly neededOrchestrations: readonly string[];
-  readonly neededActivities: readonly string[];
+  /** Activities that ready work needs, each with each tag that it needs it with. */
+  readonly neededActivities: readonly { readonly name: string; readonly tag?: string }[];
+  /** How many of the ready work are model calls. */
+  readonly readyModelCalls: number;
   /** What each registered worker owns, living or not, in the order of registration. */
   readonly owned: readonly OwnedByWorker[];
 }

@@ -110,6 +110,7 @@ export class TurnDispatcher {
 
   /** There may be messages in the store. */
   signal(): void {
+    if (this.#environment.registry.handlers.length === 0) return; // this worker runs work only
     this.#claimSignalled = true;
     this.#schedule();
   }

@@ -2,7 +2,7 @@ import { Command } from "@commander-js/extra-typings";
 import type { ClientStats } from "@stet/core";
 import type { CommandFile } from "../command.ts";
 import type { Look } from "../output.ts";
-import { durationInWords, ownedInWords } from "../words.ts";
+import { durationInWords, missingInWords, ownedInWords } from "../words.ts";
 
 /** `stet stats`: the whole store in numbers. */
 export const stats: CommandFile = (session) =>
@@ -13,6 +13,7 @@ export const stats: CommandFile = (session) =>
 
 function inWords({ instances, blocked, messages, work, workers, missingHandlers }: ClientStats, look: Look): string {
   const { colors } = look;
+  const missing = missingInWords(missingHandlers);
   const rows: string[][] = [
     ["instances", numbersOf({ ...instances, blocked })],
     ["messages", numbersOf(messages)],
@@ -22,12 +23,8 @@ function inWords({ instances, blocked, messages, work, workers, missingHandlers 
       "",
       `${worker.name} on ${worker.host}, process ${worker.pid}, for ${durationInWords(Date.now() - worker.registeredAt)}: ${Math.round(worker.busy * 100)} % busy, ${ownedInWords(worker)}`,
     ]),
-    ...Object.entries(missingHandlers)
-      .filter(([, names]) => names.length > 0)
-      .flatMap(([kind, names]) => [
-        ["missing", colors.red(`${kind} that no worker has: ${names.join(", ")}`)],
-        ["", "fix: start a worker whose configuration names them"],
-      ]),
+    ...missing.map((what) => ["missing", colors.red(what)]),
+    ...(missing.length === 0 ? [] : [["", "fix: start a worker whose configuration has what is missing"]]),
   ];
   return rows.map(([what = "", value = ""]) => `${colors.dim(what.padEnd(10))} ${value}`.trimEnd()).join("\n");
 }

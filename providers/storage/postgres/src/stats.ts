@@ -7,7 +7,7 @@ import { firstEnded, statuses } from "./schema.ts";
 interface Row {
   readonly counts: Record<string, number> | null;
   readonly needed: readonly { readonly name: string; readonly version: string | null }[] | null;
-  readonly activities: readonly string[] | null;
+  readonly activities: readonly { readonly name: string; readonly tag: string | null }[] | null;
   readonly owned: readonly OwnedByWorker[] | null;
   readonly blocked: number;
   readonly messages: number;
@@ -16,6 +16,7 @@ interface Row {
   readonly ready: number;
   readonly delayed: number;
   readonly running: number;
+  readonly calls: number;
 }
 
 /** @param now - Absent: by the clock of the store. */
@@ -28,8 +29,8 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
         SELECT status, count(*) FROM ${instances} GROUP BY status) s) AS counts,
       (SELECT json_agg(n) FROM (
         SELECT DISTINCT name, version FROM ${instances} WHERE status < ${firstEnded}) n) AS needed,
-      (SELECT json_agg(name ORDER BY name) FROM (
-        SELECT DISTINCT name FROM ${work}
+      (SELECT json_agg(a ORDER BY name, tag) FROM (
+        SELECT DISTINCT name, tag FROM ${work}
         WHERE kind = 'activity' AND owner IS NULL AND visible_at <= n.now) a) AS activities,
       (SELECT json_agg(o ORDER BY worker) FROM (
         SELECT w.key AS worker,
@@ -42,11 +43,12 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
       (SELECT count(*) FROM ${db.table("timers")} WHERE visible_at > n.now) AS sleeping,
       (SELECT count(*) FROM ${work} WHERE owner IS NULL AND visible_at <= n.now) AS ready,
       (SELECT count(*) FROM ${work} WHERE owner IS NULL AND visible_at > n.now) AS delayed,
-      (SELECT count(*) FROM ${work} WHERE owner IS NOT NULL) AS running
+      (SELECT count(*) FROM ${work} WHERE owner IS NOT NULL) AS running,
+      (SELECT count(*) FROM ${work} WHERE kind = 'model' AND owner IS NULL AND visible_at <= n.now) AS calls
     FROM (SELECT coalesce($1::bigint, ${storeNow}) AS now) n`,
     [now],
   );
-  const { counts, needed, activities, owned, blocked, messages, due, sleeping, ready, delayed, running } = row!;
+  const { counts, needed, activities, owned, blocked, messages, due, sleeping, ready, delayed, running, calls } = row!;
   const countOf = (status: InstanceStatus): number => counts?.[statuses.indexOf(status)] ?? 0;
   return {
     instances: {
@@ -63,7 +65,8 @@ export async function readStats(db: Database, now: number | null): Promise<Stora
     neededOrchestrations: (needed ?? [])
       .map(({ name, version }) => (version === null ? name : `${name}@${version}`))
       .sort(),
-    neededActivities: activities ?? [],
+    neededActivities: (activities ?? []).map(({ name, tag }) => ({ name, ...(tag !== null && { tag }) })),
+    readyModelCalls: calls,
     owned: owned ?? [],
   };
 }

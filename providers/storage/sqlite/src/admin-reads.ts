@@ -301,16 +301,20 @@ async function stats(tables: Kysely<Tables>, now: number): Promise<StorageStats>
       sql<number>`(SELECT count(*) FROM work WHERE owner IS NULL AND visible_at <= ${now})`.as("ready"),
       sql<number>`(SELECT count(*) FROM work WHERE owner IS NULL AND visible_at > ${now})`.as("delayed"),
       sql<number>`(SELECT count(*) FROM work WHERE owner IS NOT NULL)`.as("running"),
+      sql<number>`(SELECT count(*) FROM work WHERE kind = 'model' AND owner IS NULL AND visible_at <= ${now})`.as(
+        "calls",
+      ),
     ])
     .executeTakeFirstOrThrow();
   const activities = await tables
     .selectFrom("work")
-    .select("name")
+    .select(["name", "tag"])
     .distinct()
     .where("kind", "=", "activity")
     .where("owner", "is", null)
     .where("visible_at", "<=", now)
     .orderBy("name")
+    .orderBy("tag")
     .execute();
   const owned = await tables
     .selectFrom("workers as o")
@@ -337,7 +341,8 @@ async function stats(tables: Kysely<Tables>, now: number): Promise<StorageStats>
     messages: { ready: queues.messages + queues.due, delayed: queues.sleeping },
     work: { ready: queues.ready, delayed: queues.delayed, running: queues.running },
     neededOrchestrations: running.map((row) => (row.version === null ? row.name : `${row.name}@${row.version}`)).sort(),
-    neededActivities: activities.map((row) => row.name),
+    neededActivities: activities.map(({ name, tag }) => ({ name, ...(tag !== null && { tag }) })),
+    readyModelCalls: queues.calls,
     owned,
   };
 }

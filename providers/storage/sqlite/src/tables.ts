@@ -67,6 +67,7 @@ interface WorkTable {
   readonly visible_at: number;
   readonly kind: "activity" | "model";
   readonly name: string;
+  readonly tag: string | null;
 }
 
 interface WorkersTable {

@@ -16,6 +16,7 @@ export function stats(bench: Bench): void {
         work: { ready: 0, delayed: 0, running: 0 },
         neededOrchestrations: [],
         neededActivities: [],
+        readyModelCalls: 0,
         owned: [],
       });
     });
@@ -82,13 +83,22 @@ export function stats(bench: Bench): void {
           work(turn, 2, { name: "refund" }),
           work(turn, 3, { name: "refund" }),
           work(turn, 4, { name: "charge" }),
-          work(turn, 5, { name: "large", kind: "model" }),
+          work(turn, 5, { name: "charge", tag: "gpu" }),
+          work(turn, 6, { name: "charge", tag: "gpu" }),
+          work(turn, 7, { name: "charge", tag: "late", visibleAt: START + HOUR }),
+          work(turn, 8, { name: "large", kind: "model" }),
+          work(turn, 9, { name: "large", kind: "model" }),
+          work(turn, 10, { name: "large", kind: "model", visibleAt: START + HOUR }),
         ],
       }));
+      const needed = async (now: number) => {
+        const { neededActivities, readyModelCalls } = await store.admin.stats(now);
+        const names = neededActivities.map(({ name, tag = "" }) => `${name} ${tag}`);
+        return [...names.toSorted(), readyModelCalls];
+      };
 
-      const { neededActivities } = await store.admin.stats(START);
-
-      assert.deepEqual(neededActivities.toSorted(), ["charge", "refund"]);
+      assert.deepEqual(await needed(START), ["charge ", "charge gpu", "refund ", 2]);
+      assert.deepEqual(await needed(START + HOUR), ["charge ", "charge gpu", "charge late", "refund ", 3]);
     });
 
     test("stats() counts what each worker owns", async (t) => {
