@@ -26,6 +26,7 @@ import { limits } from "./limits.ts";
 import { listing } from "./listing.ts";
 import { messages } from "./messages.ts";
 import { outputs } from "./outputs.ts";
+import { overlapping } from "./overlapping.ts";
 import { ownership } from "./ownership.ts";
 import { payloads } from "./payloads.ts";
 import { prune } from "./prune.ts";
@@ -107,6 +108,7 @@ const chapters: readonly Chapter[] = [
   stats,
   changes,
   limits,
+  overlapping,
   twoHandles,
 ];
 

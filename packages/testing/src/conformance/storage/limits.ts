@@ -19,6 +19,8 @@ import {
   workOf,
 } from "./bench.ts";
 import {
+  call,
+  callClaim,
   chunk,
   commitOf,
   completion,
@@ -33,6 +35,8 @@ import {
   work,
   workClaim,
 } from "./builders.ts";
+
+const nothing = { tokens: 0, nanoUsd: 0, calls: 0 };
 
 const texts: readonly (readonly [what: string, text: string])[] = [
   ["empty", ""],
@@ -138,6 +142,56 @@ export function limits(bench: Bench): void {
       assert.equal(messages[0]?.at, end);
       const { createdAt, updatedAt } = await recordOf(store, "a");
       assert.deepEqual([createdAt, updatedAt], [0, end]);
+    });
+
+    test("numbers may be as large as whole numbers can be told apart", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const most = Number.MAX_SAFE_INTEGER;
+      const ranks = [most, START + 2, -most, START, START + 1];
+      await startAll(store, "a");
+      const first = await claimTurn(store, anna);
+      const budget = { opened: { tokens: most, nanoUsd: most - 1 }, settled: [], bookings: [] };
+      await run(store, anna, first, {
+        work: ranks.map((rank, n) => call(first, n + 2, { rank, tokens: most - n, body: `${rank}` })),
+        ...{ outputs: [{ body: "o", at: START }], budget, keep: true },
+      });
+
+      const tree = await store.admin.exportTree("a");
+      assert.ok(typeof tree !== "string");
+      assert.deepEqual(
+        tree.instances[0]?.work.map(({ rank, tokens }) => [rank, tokens]),
+        ranks.map((rank, n) => [rank, most - n]),
+      );
+      assert.deepEqual(await store.admin.readBudget("a"), {
+        limits: { tokens: most, nanoUsd: most - 1 },
+        ...{ spent: nothing, reserved: nothing, openedAt: START },
+      });
+      const { calls } = await store.claimCalls(callClaim(anna));
+      assert.deepEqual(
+        calls.map(({ body }) => Number(body)),
+        [...ranks].sort((a, b) => a - b),
+      );
+      assert.deepEqual(await store.admin.readOutputs("a", most, 10), []);
+      assert.equal(await store.nextWakeAt(START), undefined);
+    });
+
+    test("amounts near the largest are settled exactly", async (t) => {
+      const { store, anna } = await twoWorkers(bench, t);
+      const most = Number.MAX_SAFE_INTEGER;
+      const budget = { opened: { tokens: most, nanoUsd: most }, settled: [], bookings: [] };
+      const turn = await running(store, anna, "a", () => ({ budget }));
+      const amounts = { tokens: most - 2, nanoUsd: most - 1, calls: 1 };
+      const booked = await run(store, anna, turn, {
+        budget: { settled: [], bookings: [{ eventId: 2, amounts, refusal: () => "refused" }] },
+        keep: true,
+      });
+      assert.deepEqual((await store.admin.readBudget("a"))?.reserved, amounts);
+
+      const used = { tokens: most - 4 };
+      await run(store, anna, booked, { budget: { settled: [{ eventId: 2, used }], bookings: [] }, keep: true });
+
+      const { spent, reserved } = (await store.admin.readBudget("a")) ?? {};
+      assert.deepEqual([spent, reserved], [{ ...amounts, ...used }, nothing]);
     });
 
     test("thousands of messages wait in one inbox and are drained in order", async (t) => {
