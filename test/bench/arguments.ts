@@ -19,7 +19,7 @@ export const usage = `npm run bench -- [--only ID] [--json FILE] [--storage sqli
   --storage NAME  sqlite, or postgres: a server that is started for it, or that DATABASE_URL names
   --quick         one run with small counts: shows that it works, not how fast
   --profile       where the time of each workload goes; slows it, burdens idleCpu, and sees no further processes
-  --write-docs    all rows and the profile of chain100x100, into docs/benchmarks.md`;
+  --write-docs    all rows and the profile of chain100x100, into docs/benchmarks.md and docs/deployment.md`;
 
 /** Reads the command line. @throws when it is not understood */
 export function readArguments(args: readonly string[]): Arguments {

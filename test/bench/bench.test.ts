@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Report } from "./report.ts";
+import { sizingOf } from "./sizing.ts";
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
 
@@ -50,6 +51,25 @@ test("the benchmark measures a store on a server, and counts what goes there", a
   const [, trips] = /^\| startToResult.roundTrips +\| +([\d.]+) /m.exec(stdout) ?? [];
   assert.ok(Number(trips) > 0, stdout);
 });
+
+for (const storage of ["sqlite", "postgres"]) {
+  test(`the benchmark measures what stays in a store, and says how much room it needs (${storage})`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "stet-bench-test-"));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const file = join(folder, "bench.json");
+
+    await bench("--storage", storage, "--quick", "--only", "disk", "--json", file);
+
+    const { rows } = JSON.parse(readFileSync(file, "utf8")) as Report;
+    assert.deepEqual(
+      rows.map(({ id }) => id),
+      ["disk.activity", "disk.instance", "disk.waiting"],
+    );
+    for (const { id, value } of rows) assert.ok(value > 50 && value < 5_000, `${id}: ${value}`);
+    assert.match(sizingOf(rows), /^\| disk of an activity \| \d+ bytes \| `disk.activity` \|$/m);
+    assert.match(sizingOf(rows), /So a million activities a day in 200,000 instances are [\d.]+ GB a month/);
+  });
+}
 
 test("the benchmark refuses a command line that it does not understand", async () => {
   await assert.rejects(bench("--only", "nothing"), /Expected --only to begin a row's id/);

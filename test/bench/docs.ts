@@ -1,24 +1,29 @@
-/** Fills the block of docs/benchmarks.md that nobody writes by hand. */
+/** Fills the blocks of documents that nobody writes by hand: what was measured, and what follows for who plans. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describeMachine } from "./machine.ts";
 import type { Profile } from "./profile.ts";
 import { type Report, tableOf } from "./report.ts";
+import { sizingOf } from "./sizing.ts";
 
-const page = new URL("../../docs/benchmarks.md", import.meta.url);
-const begin = "<!-- measured: begin -->";
-const end = "<!-- measured: end -->";
+/** Writes what was measured on a kind of store between its markers. */
+export function writeDocs(
+  storage: "sqlite" | "postgres",
+  report: Report,
+  profiles: ReadonlyMap<string, Profile> = new Map(),
+): void {
+  const machine = `Machine: ${describeMachine(report.machine)}. Date: ${report.date.slice(0, 10)}.`;
+  const told = [...profiles].map(([id, profile]) => profileText(id, profile));
+  fill("benchmarks.md", `measured on ${storage}`, [machine, tableOf(report.rows), ...told]);
+  fill("deployment.md", `sizes on ${storage}`, [machine, sizingOf(report.rows)]);
+}
 
-/** Writes what was measured between the markers. */
-export function writeDocs(report: Report, profiles: ReadonlyMap<string, Profile>): void {
+function fill(name: string, what: string, parts: readonly string[]): void {
+  const page = new URL(`../../docs/${name}`, import.meta.url);
+  const [begin, end] = [`<!-- ${what}: begin -->`, `<!-- ${what}: end -->`];
   const text = readFileSync(page, "utf8");
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`Expected docs/benchmarks.md to hold ${begin} and ${end}`);
-  const block = [
-    `Machine: ${describeMachine(report.machine)}. Date: ${report.date.slice(0, 10)}.`,
-    tableOf(report.rows),
-    ...[...profiles].map(([id, profile]) => profileText(id, profile)),
-  ].join("\n\n");
-  writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${block}\n\n${text.slice(to)}`);
+  if (from < 0 || to < from) throw new Error(`Expected docs/${name} to hold ${begin} and ${end}`);
+  writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${parts.join("\n\n")}\n\n${text.slice(to)}`);
 }
 
 /** A profile as Markdown. */

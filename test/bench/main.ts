@@ -37,7 +37,7 @@ if (args.json !== undefined) writeFileSync(args.json, `${JSON.stringify(report, 
 if (failed.length > 0) leave(`Could not be measured: ${failed.join(", ")}`);
 if (args.writeDocs) {
   for (const rowId of ["chain5x10k", "chain100x100"]) await profileOne(rowId);
-  writeDocs(report, profiles);
+  writeDocs(args.storage, report, profiles);
 }
 await server?.stop();
 

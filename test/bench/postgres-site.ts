@@ -37,6 +37,14 @@ export async function inSchema<Result>(url: string, body: (place: PostgresPlace)
   }
 }
 
+/** The bytes of a schema on disk, indexes included. */
+export async function schemaSize({ url, schema }: PostgresPlace): Promise<number> {
+  const sql = `SELECT sum(pg_total_relation_size(oid)) AS bytes FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = '${schema}'::regnamespace`;
+  const [row] = await asked<{ bytes: string }>(url, sql);
+  return Number(row?.bytes);
+}
+
 /** What a workload has sent to the server and made it do. Absent where the server does not count statements. */
 export interface Traffic {
   readonly roundTrips: number;

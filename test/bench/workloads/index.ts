@@ -4,6 +4,7 @@ import { withFull, type Workload } from "../workload.ts";
 import { agentLoops } from "./agents.ts";
 import { chain5000 } from "./chain5000.ts";
 import { coldResume } from "./cold-resume.ts";
+import { disk } from "./disk.ts";
 import { guardCost } from "./guard-cost.ts";
 import { idleCpu } from "./idle-cpu.ts";
 import { idleMemory } from "./idle-memory.ts";
@@ -25,6 +26,7 @@ const onSqlite: readonly Workload[] = [
   coldResume,
   idleMemory,
   transcript,
+  disk,
   llmOverhead,
   llmCalls,
   streams,
@@ -44,6 +46,7 @@ const onServer: readonly Workload[] = [
   onPostgres(withTraffic(startToResult), { startToResult: { floor: 1.5 } }),
   onPostgres(coldResume, { coldResume: { floor: 150 } }),
   onPostgres(idleMemory, { "idleMemory.wakeMs": { floor: 3_000 }, "idleMemory.wakeEvictedMs": { floor: 3_000 } }),
+  disk,
   onPostgres(takeover, {}),
   twoWorkers,
 ];
