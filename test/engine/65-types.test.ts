@@ -26,6 +26,7 @@ function resolves<Expected>() {
 const Plan = z.object({ action: z.enum(["refund", "replace"]), amount: z.number().default(0) });
 type PlanValue = { action: "refund" | "replace"; amount: number };
 
+const decide = activity("decide", (_ctx, kind: "refund" | "replace") => kind);
 const lookUp = activity("lookUp", { input: z.object({ id: z.string() }) }, () => "found");
 
 /** Never run: it is here to be compiled. */
@@ -55,6 +56,10 @@ async function typed(ctx: OrchestrationContext): Promise<void> {
   );
   resolves<AssistantMessage>()(ctx.chat([{ role: "user", content: "Hi" }], { toolChoice: "none" }), true);
   resolves<number[][]>()(ctx.embed(["a", "b"]), true);
+
+  resolves<"refund" | "replace">()(ctx.activity(decide, "refund"), true);
+  // @ts-expect-error: it takes neither
+  void ctx.activity(decide, "bug");
 
   const kind = await ctx.classify("text", ["refund", "bug"]);
   // @ts-expect-error: it is none of the categories

@@ -168,7 +168,7 @@ export interface OrchestrationContext extends LlmOperations {
    */
   activity<Input, Output>(
     activity: Activity<Input, Output>,
-    ...rest: CallArguments<Input, ActivityCallOptions>
+    ...rest: CallArguments<NoInfer<Input>, ActivityCallOptions>
   ): DurablePromise<Output>;
   activity<Output = unknown>(name: string, input?: unknown, options?: ActivityCallOptions): DurablePromise<Output>;
 
@@ -184,7 +184,7 @@ export interface OrchestrationContext extends LlmOperations {
   /** Starts another orchestration and resolves with its output. Rejects with `SubOrchestrationError`. */
   subOrchestration<Input, Output>(
     orchestration: Orchestration<Input, Output>,
-    ...rest: CallArguments<Input, SubOrchestrationOptions>
+    ...rest: CallArguments<NoInfer<Input>, SubOrchestrationOptions>
   ): DurablePromise<Output>;
   subOrchestration<Output = unknown>(
     name: string,
@@ -195,7 +195,7 @@ export interface OrchestrationContext extends LlmOperations {
   /** Starts another orchestration that lives on its own, and answers its instance id. An existing id is left alone. */
   startOrchestration<Input, Output>(
     orchestration: Orchestration<Input, Output>,
-    ...rest: CallArguments<Input, StartOptions>
+    ...rest: CallArguments<NoInfer<Input>, StartOptions>
   ): string;
   startOrchestration(name: string, input?: unknown, options?: StartOptions): string;
 
@@ -287,7 +287,7 @@ export interface OrchestrationClient {
    */
   startOrchestration<Input, Output>(
     orchestration: Orchestration<Input, Output>,
-    ...rest: CallArguments<Input, StartInstanceOptions>
+    ...rest: CallArguments<NoInfer<Input>, StartInstanceOptions>
   ): Promise<InstanceHandle<Output>>;
   startOrchestration<Output = unknown>(
     name: string,
