@@ -23,6 +23,7 @@ export interface BlockingEnvironment {
   readonly patience: Patience;
   readonly worker: () => WorkerKey;
   readonly buildId: string;
+  /** Whether code that does not match its history fails the instance instead of blocking it. */
   readonly failOnNondeterminism: boolean;
 }
 

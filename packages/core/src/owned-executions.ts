@@ -31,6 +31,8 @@ export interface Owned {
   readonly held: SmallMap<number, WorkItem>;
   /** Answers found here that no turn has taken yet. */
   arrived: LocalAnswer[];
+  /** Its last turn is under way to the store: it takes nothing until that is settled. */
+  isCommitting: boolean;
   /** Counts the turns of this worker: which of two was used longer ago. */
   usedAt: number;
 }
@@ -83,7 +85,13 @@ export class OwnedExecutions {
   /** Takes one in, in the place of an earlier one of the same instance. */
   add(loaded: Loaded): Owned {
     const { key, instanceId, rootId, execution, lastEventId, unrun } = loaded;
-    const inHand = { transcripts: new Transcripts(), held: new SmallMap<number, WorkItem>(), arrived: [], usedAt: 0 };
+    const inHand = {
+      transcripts: new Transcripts(),
+      held: new SmallMap<number, WorkItem>(),
+      arrived: [],
+      isCommitting: false,
+      usedAt: 0,
+    };
     const owned: Owned = { key, instanceId, rootId, execution, lastEventId, unrun, ...inHand };
     const before = this.#byKey.get(key);
     if (before !== undefined) this.forget(before);
@@ -96,7 +104,19 @@ export class OwnedExecutions {
     this.#ready.add(owned);
   }
 
-  /** Brings an answer home. Answers whether a turn can take it here. */
+  /** Its turn is on its way to the store. */
+  beginCommit(owned: Owned): void {
+    owned.isCommitting = true;
+    this.#ready.delete(owned);
+  }
+
+  /** Its turn is over. What arrived meanwhile is for the next one. */
+  endCommit(owned: Owned): void {
+    owned.isCommitting = false;
+    if (owned.arrived.length > 0 && this.#byKey.get(owned.key) === owned) this.#ready.add(owned);
+  }
+
+  /** Brings an answer home. Answers whether a turn can take it now. */
   deliver({ item, instance }: Job, answer: AnswerBody): boolean {
     const { instanceId, execution } = item;
     const owned = this.#byKey.get(instance);
@@ -104,8 +124,8 @@ export class OwnedExecutions {
       const arrived = { message: answer };
       if (owned.arrived.length === 0) owned.arrived = [arrived];
       else owned.arrived.push(arrived);
-      this.#ready.add(owned);
-      return true;
+      if (!owned.isCommitting) this.#ready.add(owned);
+      return !owned.isCommitting;
     }
     void this.#handOver({ key: instance, instanceId, execution }, [answer]);
     return false;
@@ -175,7 +195,12 @@ export class OwnedExecutions {
   /** Takes out those without anything to do here whose last turn is longest ago, up to `most`. */
   takeIdle(most: number, isWanted: (owned: Owned) => boolean = () => true): Owned[] {
     const idle = [...this.#byKey.values()].filter(
-      (owned) => owned.held.size === 0 && owned.arrived.length === 0 && owned.unrun === undefined && isWanted(owned),
+      (owned) =>
+        owned.held.size === 0 &&
+        owned.arrived.length === 0 &&
+        owned.unrun === undefined &&
+        !owned.isCommitting &&
+        isWanted(owned),
     );
     const taken = idle.sort((a, b) => a.usedAt - b.usedAt).slice(0, most);
     for (const owned of taken) this.remove(owned);

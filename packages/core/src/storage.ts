@@ -398,6 +398,12 @@ export interface StorageChange {
 /** The store. Every verb takes many. */
 export interface StorageProvider {
   readonly name: string;
+  /**
+   * How many calls of `commitTurns` a worker has under way at once, for different instances. More than one gains where
+   * commits are written somewhere else, while this process can do other things.
+   * @default 1
+   */
+  readonly commitsAtOnce?: number;
 
   // Life: opens are counted, the last close closes.
 

@@ -2,16 +2,18 @@
  * Runs turns: takes instances that have messages, answers or code to run, brings their executions to life, lets a batch
  * of them advance side by side, and commits the batch.
  *
- * It owns the cache of live executions and is the only one that touches them. One batch is under way at a time.
+ * It owns the cache of live executions and is the only one that touches them. Code runs in one batch at a time. Where the
+ * store takes several commits at once, the next batch runs while earlier ones are on their way.
  *
  * Invariants
- *   T1  A cached execution stands exactly where the store's history ends: what cannot be committed is dropped with it.
+ *   T1  A cached execution stands exactly where the store's history ends, or its commit is under way and it takes nothing
+ *       new until that is settled. What cannot be committed is dropped with it.
  *   T2  Work of a turn starts after its commit, never before.
  *   T3  An answer found in this worker is kept until a commit has taken it, or goes to the store's inbox.
  */
-import { Appetite } from "./appetite.ts";
 import { turnDiagnostics } from "./diagnostics.ts";
-import { BlockedInstances } from "./blocked-instances.ts";
+import { BlockedInstances, type BlockingEnvironment } from "./blocked-instances.ts";
+import { CommitsUnderWay } from "./commits-under-way.ts";
 import { advance, Course } from "./course.ts";
 import { asStetError, type StetError } from "./errors.ts";
 import type { OrchestrationStarted, Recorded } from "./events.ts";
@@ -23,13 +25,10 @@ import type { Concession } from "./load.ts";
 import type { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { type AnswerBody, idempotencyKeyOf, type WorkItem } from "./messages.ts";
 import { type Addressee, type Owned, OwnedExecutions } from "./owned-executions.ts";
-import type { Patience } from "./patience.ts";
-import type { Clock, Logger } from "./ports.ts";
 import { areRefusals, refusalsOf, refusedIn, uncaughtRefusal } from "./refusals.ts";
-import type { Registry } from "./registry.ts";
-import type { WorkerKey } from "./storage-work.ts";
-import type { ClaimedTurn, InstanceKey, StorageProvider, TurnCommit, TurnOutcome } from "./storage.ts";
-import { PayloadSink, type TextCodec } from "./text-codec.ts";
+import type { ClaimedTurn, InstanceKey, TurnCommit, TurnOutcome } from "./storage.ts";
+import { PayloadSink } from "./text-codec.ts";
+import { type ClaimEnvironment, TurnClaims } from "./turn-claims.ts";
 import { type Incoming, TurnFeed, type TurnTerms } from "./turn.ts";
 import { commitOf } from "./turn-commit.ts";
 import { termsAt } from "./turn-terms.ts";
@@ -40,9 +39,6 @@ import { noWork, placeWork } from "./work-placement.ts";
 
 /** Most instances in one batch. */
 const batchSize = 512;
-
-/** Batches of instances under way before others are looked for in any case. */
-const mostRoundsWithoutClaim = 8;
 const nothing: readonly never[] = [];
 
 /** Most answers of this worker in one turn, so that a large fan-out does not hold up the batch. */
@@ -55,21 +51,12 @@ const fewAttempts = 5;
 const mostAttempts = 10;
 
 /** What the dispatcher is given. */
-export interface TurnEnvironment extends Omit<ExecutionEnvironment, "traceRequests"> {
-  readonly storage: StorageProvider;
-  readonly codec: TextCodec;
-  readonly registry: Registry;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly worker: () => WorkerKey;
-  readonly patience: Patience;
+export interface TurnEnvironment
+  extends Omit<ExecutionEnvironment, "traceRequests">, ClaimEnvironment, BlockingEnvironment {
   readonly work: WorkDispatcher;
   readonly llm: LlmDispatcher | undefined;
-  readonly buildId: string;
   readonly cacheSize: number;
   readonly strictPrompts: boolean;
-  /** Whether code that does not match its history fails the instance instead of blocking it. */
-  readonly failOnNondeterminism: boolean;
   /** Something will become visible at this time. */
   readonly wakeAt: (at: number) => void;
   readonly onIdle: () => void;
@@ -92,9 +79,8 @@ export class TurnDispatcher {
   readonly #loader: ExecutionLoader;
   readonly #blocked: BlockedInstances;
   readonly #owned = new OwnedExecutions((to, answers) => this.#sendToInbox(to, answers));
-  #claimSignalled = false;
-  readonly #appetite = new Appetite();
-  #roundsWithoutClaim = 0;
+  readonly #claims: TurnClaims;
+  readonly #commits: CommitsUnderWay;
   #scheduled = false;
   #pumping: Promise<void> | undefined;
   #stopped = false;
@@ -106,12 +92,13 @@ export class TurnDispatcher {
     this.#watched = new WatchedHop(environment.watchdog);
     this.#loader = new ExecutionLoader(environment, this.#watched.hop);
     this.#blocked = new BlockedInstances(environment, this.#loader);
+    this.#claims = new TurnClaims(environment, this.#owned);
+    this.#commits = new CommitsUnderWay(environment.storage.commitsAtOnce ?? 1, () => this.#goOn());
   }
 
   /** There may be messages in the store. */
   signal(): void {
-    if (this.#environment.registry.handlers.length === 0) return; // this worker runs work only
-    this.#claimSignalled = true;
+    this.#claims.signal();
     this.#schedule();
   }
 
@@ -126,7 +113,7 @@ export class TurnDispatcher {
   }
 
   get isIdle(): boolean {
-    return this.#pumping === undefined && !this.#scheduled;
+    return this.#pumping === undefined && !this.#scheduled && this.#commits.size === 0;
   }
 
   /** Instances whose executions are alive here. */
@@ -141,20 +128,22 @@ export class TurnDispatcher {
 
   /** Gives executions without work here back to the store, as eviction would. */
   async evictIdle(): Promise<void> {
-    await this.#pumping; // what is being committed has nothing running and is not idle
+    await this.#pumping;
+    await this.#commits.all(); // what is being committed has nothing running and is not idle
     await this.#evict(this.#owned.takeIdle(this.#owned.size));
   }
 
   /** Lets workers that have more time have what is nobody's, and some of what is idle here, until it is told otherwise. */
   concede(concession: Concession | undefined): void {
     this.#owned.giveAway(concession);
-    if (this.#appetite.concede(concession)) this.signal();
+    if (this.#claims.concede(concession)) this.signal();
   }
 
   /** Runs what is there, then no more. */
   async stop(): Promise<void> {
     while (!this.isIdle) {
       await this.#pumping;
+      await this.#commits.all();
       if (this.#scheduled) await hop();
     }
     this.#stopped = true;
@@ -167,15 +156,24 @@ export class TurnDispatcher {
       this.#scheduled = false;
       this.#pumping = this.#pump().finally(() => {
         this.#pumping = undefined;
-        if (this.#claimSignalled || this.#owned.ready.size > 0) this.#schedule();
-        if (this.isIdle) this.#environment.onIdle();
+        this.#goOn();
       });
     });
   }
 
+  /** Something is over: what has been waiting for it goes on. */
+  #goOn(): void {
+    if (this.#hasWork) this.#schedule();
+    if (this.isIdle) this.#environment.onIdle();
+  }
+
+  get #hasWork(): boolean {
+    return this.#claims.isSignalled || this.#owned.ready.size > 0;
+  }
+
   async #pump(): Promise<void> {
-    while (!this.#stopped && (this.#claimSignalled || this.#owned.ready.size > 0)) {
-      const claimed = this.#isTimeToClaim() ? await this.#claim() : [];
+    while (!this.#stopped && this.#hasWork) {
+      const claimed = this.#claims.isTime() ? await this.#claim() : [];
       const oneByOne = this.#cautious && claimed.length > 0;
       const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
       const size = this.#cautious ? 1 : batchSize;
@@ -192,29 +190,13 @@ export class TurnDispatcher {
   async #suspect(keys: readonly InstanceKey[]): Promise<void> {
     this.#cautious = true;
     await this.#giveBack(keys);
-    this.#claimSignalled = true;
+    this.#claims.signal();
   }
 
-  /** What is under way goes first, so that few instances are half done at a time; but it may not starve the others. */
-  #isTimeToClaim(): boolean {
-    if (!this.#claimSignalled) return false;
-    const isTime = this.#owned.ready.size < batchSize / 2 || ++this.#roundsWithoutClaim > mostRoundsWithoutClaim;
-    if (isTime) this.#roundsWithoutClaim = 0;
-    return isTime;
-  }
-
+  /** Commits under way go first: a claim would find the messages that they take, and instances as they were before. */
   async #claim(): Promise<ClaimedTurn[]> {
-    this.#claimSignalled = false;
-    const { storage, worker, clock, registry, buildId, patience } = this.#environment;
-    const appetite = this.#appetite.take();
-    const claim = { now: clock.now(), ...appetite, orchestrations: registry.handlers, buildId };
-    const claimed = await patience.claim("claim turns", (again) =>
-      storage.claimTurns({ ...claim, worker: worker(), ...(again && { held: this.#owned.keys }) }),
-    );
-    if (claimed === undefined) return [];
-    const messages = claimed.reduce((sum, turn) => sum + Math.max(1, turn.messages.length), 0);
-    if (messages >= appetite.max / 2) this.#claimSignalled = true; // the claim may have been cut off
-    return this.#singleOut(claimed);
+    await this.#commits.all();
+    return this.#singleOut(await this.#claims.claim());
   }
 
   /** One that its workers may have died of runs alone, and before what is owned: another death will tell. */
@@ -222,7 +204,7 @@ export class TurnDispatcher {
     const [one] = claimed.filter(({ attempts }) => attempts > fewAttempts).sort((a, b) => b.attempts - a.attempts);
     if (one === undefined) return claimed;
     const isOwned = (turn: ClaimedTurn) => turn !== one && this.#owned.get(turn.key) !== undefined;
-    this.#appetite.shrink();
+    this.#claims.startSmall();
     await this.#suspect(claimed.filter((turn) => turn !== one && !isOwned(turn)).map(({ key }) => key));
     return [one, ...claimed.filter(isOwned)];
   }
@@ -237,7 +219,7 @@ export class TurnDispatcher {
         const read = this.#incoming(turn);
         const incoming = read instanceof Promise ? await read : read;
         if (incoming === undefined) continue;
-        if (incoming.length < turn.messages.length) this.#claimSignalled = true; // refusals come with the next claim
+        if (incoming.length < turn.messages.length) this.#claims.signal(); // refusals come with the next claim
         const arrived = areRefusals(incoming) ? nothing : this.#owned.takeArrived(owned, mostAnswers);
         entries.push({ owned, incoming: [...incoming, ...arrived], lost: nothing });
       } else unloaded.push(turn);
@@ -277,7 +259,7 @@ export class TurnDispatcher {
         await this.#blocked.refuse(turn, failure, incomings.get(turn) ?? []);
         continue;
       }
-      if (execution.started?.budget !== undefined) this.#claimSignalled = true; // refusals do not wake it but may wait
+      if (execution.started?.budget !== undefined) this.#claims.signal(); // refusals do not wake it but may wait
       const { key, instanceId, rootId, lastEventId } = turn;
       const owned = this.#owned.add({ key, instanceId, rootId, execution, lastEventId, unrun });
       entries.push({ owned, incoming: incomings.get(turn) ?? [], lost });
@@ -318,18 +300,20 @@ export class TurnDispatcher {
       }
       only.course.failure = holdsTheLoop(only.owned);
     }
-    const { storage, worker, patience, llm } = this.#environment;
+    const { llm } = this.#environment;
     if (llm !== undefined && entries.some(({ owned }) => owned.execution.started?.budget)) await llm.knowPrices();
-    const commits = turns.map((turn) => this.#commitOrBlock(turn, at));
-    for (const { turn, commit } of commits) if (commit.suspended !== undefined) await this.#letGo(turn.owned);
-    const outcomes = await patience.until("commit turns", () =>
-      storage.commitTurns(
-        worker(),
-        commits.map(({ commit }) => commit),
-      ),
-    );
-    commits.forEach((done, i) => this.#after(done, outcomes?.[i]));
-    const refused = commits.filter((_, i) => outcomes?.[i] === "notOwner").map(({ commit }) => commit.key);
+    const done = turns.map((turn) => this.#commitOrBlock(turn, at));
+    for (const { turn, commit } of done) if (commit.suspended !== undefined) await this.#letGo(turn.owned);
+    await this.#commits.add(this.#write(done));
+  }
+
+  async #write(done: readonly Done[]): Promise<void> {
+    const { storage, worker, patience } = this.#environment;
+    const commits = done.map(({ commit }) => commit);
+    for (const { turn } of done) this.#owned.beginCommit(turn.owned);
+    const outcomes = await patience.until("commit turns", () => storage.commitTurns(worker(), commits));
+    done.forEach((each, i) => this.#after(each, outcomes?.[i]));
+    const refused = commits.filter((_, i) => outcomes?.[i] === "notOwner").map(({ key }) => key);
     if (refused.length > 0) await this.#giveBack(refused);
   }
 
@@ -389,6 +373,7 @@ export class TurnDispatcher {
     const { owned, feed } = turn;
     const { work, wakeAt } = this.#environment;
     const refused = refusedIn(outcome);
+    this.#owned.endCommit(owned);
     turnDiagnostics.publish(() => ({
       instanceId: owned.instanceId,
       execution: commit.execution,
@@ -411,7 +396,7 @@ export class TurnDispatcher {
     }
     for (const { fireAt } of commit.timers) wakeAt(fireAt);
     if (feed.nextStart !== undefined) {
-      if (feed.leftMessages) this.#claimSignalled = true; // they are for the next execution
+      if (feed.leftMessages) this.#claims.signal(); // they are for the next execution
       this.#continueAsNew(owned, feed.nextStart);
     } else if (feed.closing !== undefined) this.#owned.remove(owned);
     else {

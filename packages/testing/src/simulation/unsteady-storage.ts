@@ -14,6 +14,7 @@ export class UnsteadyStorage {
   worker: WorkerKey | undefined;
   readonly #keys: Map<string, InstanceKey>;
   readonly #random: () => number;
+  readonly #commitsAtOnce: number;
   readonly #buried = new Set<(error: Error) => void>();
   #cutAfter = Infinity;
   #cutAnswered = false;
@@ -25,6 +26,7 @@ export class UnsteadyStorage {
   constructor(store: StorageProvider, random: () => number, keys: Map<string, InstanceKey>) {
     this.#keys = keys;
     this.#random = random;
+    this.#commitsAtOnce = 1 + Math.floor(random() * 3);
     this.storage = this.#wire(store);
   }
 
@@ -70,6 +72,7 @@ export class UnsteadyStorage {
       get: (target, name) => {
         const verb: unknown = Reflect.get(target, name);
         if (name === "admin") return this.#wire(verb as object);
+        if (name === "commitsAtOnce") return this.#commitsAtOnce;
         if (name === "onChange") return (listener: (change: never) => void) => this.#onChange(target, listener);
         if (typeof verb !== "function" || name === "open" || name === "close") return verb;
         return (...given: unknown[]) =>

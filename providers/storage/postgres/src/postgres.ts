@@ -3,6 +3,9 @@ import { ConfigurationError, type StorageAdmin, type StorageProvider } from "@st
 import type pg from "pg";
 import { Connection } from "./connection.ts";
 
+/** So that the worker and the server both have something to do. More only make smaller batches. */
+const commitsAtOnce = 2;
+
 /** Where the store is, and how it is used. */
 export interface PostgresOptions {
   /** Where the database is: `postgres://user:password@host:5432/database`. */
@@ -104,6 +107,7 @@ function provide(connection: Connection): StorageProvider {
   };
   return {
     name: "postgres",
+    commitsAtOnce,
     open: () => connection.open(),
     close: () => connection.close(),
 
