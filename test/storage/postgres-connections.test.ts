@@ -1,5 +1,6 @@
 /** How the PostgreSQL provider gets to its server, what it leaves there, and what it makes of trouble on the way. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, test, type TestContext } from "node:test";
 import { isStetError, Runtime, activity, orchestration, type StetError, type StorageProvider } from "@stet/core";
 import { mock, says } from "@stet/mock";
@@ -112,6 +113,53 @@ test("one connection cannot both listen and work", async (t) => {
 
   const store = await opened(t, { url: databaseUrl(), connection, schema: fresh(), notify: false });
   assert.deepEqual(await store.startInstances([start("a"), start("b")]), ["started", "started"]);
+});
+
+test("a url may name the schema, and `schema` goes before it", async (t) => {
+  const [one, other] = [fresh(), fresh()];
+  const url = new URL(databaseUrl());
+  url.searchParams.set("schema", one);
+  const byUrl = await opened(t, { url: url.href });
+  const both = await opened(t, { url: url.href, schema: other });
+
+  await byUrl.startInstances([start("a")]);
+
+  const bySchema = await opened(t, { url: databaseUrl(), schema: one });
+  assert.equal((await bySchema.admin.getInstances(["a"])).length, 1);
+  assert.equal((await both.admin.getInstances(["a"])).length, 0);
+});
+
+test("a user who may not create anything works in a schema that somebody else has made", async (t) => {
+  const [schema, user] = [fresh(), `user_${newSchema()}`];
+  await opened(t, { url: databaseUrl(), schema });
+  const client = new pg.Client({ connectionString: databaseUrl() });
+  await client.connect();
+  const page = readFileSync(new URL("../../docs/postgresql.md", import.meta.url), "utf8");
+  const [, grants = ""] = /```sql grants\n([^]*?)```/.exec(page) ?? [];
+  await client.query(grants.replaceAll(/\bstet\b/g, schema).replaceAll("tickets_worker", user));
+  await client.query(`ALTER ROLE ${user} PASSWORD 'secret'`);
+  const url = new URL(databaseUrl());
+  [url.username, url.password] = [user, "secret"];
+  const say = activity("say", async (_ctx, text: string) => text);
+  const greet = orchestration("greet", async (ctx) => {
+    ctx.emit("on its way");
+    await ctx.timer(10);
+    return ctx.activity(say, await ctx.waitForEvent<string>("name"));
+  });
+
+  const storage = postgres({ url: url.href, schema });
+  const runtime = await Runtime.start({ storage, orchestrations: [greet], activities: [say], logger: journal() });
+  t.after(async () => {
+    await runtime.shutdown();
+    await client.query(`DROP OWNED BY ${user}; DROP ROLE ${user}`);
+    await client.end();
+  });
+  const run = await runtime.startOrchestration(greet, undefined, { budget: { calls: 3 } });
+  await run.raiseEvent("name", "Ada");
+
+  assert.equal(await run.result(), "Ada");
+  await runtime.client.delete(run.instanceId);
+  await assert.rejects(opened(t, { url: url.href, schema: fresh() }), /lacks a privilege/);
 });
 
 test("another isolation than READ COMMITTED is refused: statements must see what was committed before them", async () => {

@@ -48,19 +48,13 @@ export async function chooseStorage({ flag, env, config, cwd, create }: StorageC
   );
 }
 
-/** `?schema=NAME` chooses the schema that holds the store. All else of the address is for the driver. */
 async function postgresAt(address: string): Promise<ChosenStorage> {
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url === undefined) {
-    throw new ConfigurationError(`Expected the address of the store to be a url, got ${withoutPassword(address)}`);
+  const name = withoutPassword(address);
+  if (!URL.canParse(address)) {
+    throw new ConfigurationError(`Expected the address of the store to be a url, got ${name}`);
   }
-  const schema = url.searchParams.get("schema");
-  url.searchParams.delete("schema");
   const { postgres } = await import("@stet/postgres");
-  return {
-    storage: postgres({ url: url.href, ...(schema !== null && { schema }) }),
-    name: withoutPassword(address),
-  };
+  return { storage: postgres({ url: address }), name };
 }
 
 function withoutPassword(address: string): string {

@@ -5,6 +5,12 @@
 import type { PoolConfig } from "pg";
 import { parseIntoClientConfig } from "pg-connection-string";
 
+/** For those who have nothing but one string. */
+export function schemaOf(url: string | undefined): string | undefined {
+  if (url === undefined || !URL.canParse(url)) return undefined; // `pg` takes other texts, too
+  return new URL(url).searchParams.get("schema") ?? undefined;
+}
+
 /** The place that a url names, and everything else as `connection` has it before the url. */
 export function addressed({ connectionString, ...connection }: PoolConfig, place?: string): PoolConfig {
   const url = place ?? connectionString;

@@ -1,6 +1,7 @@
 /** The roof: the options, and every verb of the seam on one store. */
 import { ConfigurationError, type StorageAdmin, type StorageProvider } from "@stet/core";
 import type pg from "pg";
+import { schemaOf } from "./address.ts";
 import { Connection } from "./connection.ts";
 
 /** So that the worker and the server both have something to do. More only make smaller batches. */
@@ -8,7 +9,7 @@ const commitsAtOnce = 2;
 
 /** Where the store is, and how it is used. */
 export interface PostgresOptions {
-  /** Where the database is: `postgres://user:password@host:5432/database`. */
+  /** Where the database is: `postgres://user:password@host:5432/database`. `?schema=NAME` after it names the schema. */
   readonly url?: string;
   /**
    * What the `pg` package takes besides, or instead of, a url: TLS, a password callback, the size of the pool (`max`, 10
@@ -19,7 +20,7 @@ export interface PostgresOptions {
   readonly pool?: pg.Pool;
   /**
    * The schema that holds the store. It is made when it is not there; several stores may share a database.
-   * @default "stet"
+   * @default what the url says, or "stet"
    */
   readonly schema?: string;
   /**
@@ -52,8 +53,8 @@ export interface PostgresOptions {
  * ```
  */
 export function postgres(options: PostgresOptions): StorageProvider {
-  const { url, connection, pool, schema = "stet", notify = true, statementTimeoutMs = 30_000 } = options;
-  const { clock = "database" } = options;
+  const { url, connection, pool, notify = true, statementTimeoutMs = 30_000, clock = "database" } = options;
+  const { schema = schemaOf(url ?? connection?.connectionString) ?? "stet" } = options;
   if (pool === undefined && url === undefined && connection === undefined) {
     throw new ConfigurationError("Expected postgres() to be given a url, a connection or a pool, got none");
   }
