@@ -59,8 +59,8 @@ export interface Crew {
   readonly bury: (worker: Runtime) => void;
   /** Lets everybody work until a condition holds, moving time on when `skip` says so. */
   readonly until: (condition: () => boolean | Promise<boolean>, skip?: boolean) => Promise<void>;
-  /** Moves time on, a second at a time. */
-  readonly pass: (seconds: number) => Promise<void>;
+  /** Moves time on, a second at a time or in other steps. */
+  readonly pass: (seconds: number, stepMs?: number) => Promise<void>;
 }
 
 /** More macrotasks than a worker needs from one verb to the next. */
@@ -104,9 +104,9 @@ export async function crew(t: TestContext, given: StorageProvider = sqlite(":mem
         clock.jumpTo(clock.nextAt ?? clock.now());
       }
     },
-    async pass(seconds) {
-      for (let i = 0; i < seconds; i++) {
-        clock.jumpTo(clock.now() + 1_000);
+    async pass(seconds, stepMs = 1_000) {
+      for (let i = 0; i < (seconds * 1_000) / stepMs; i++) {
+        clock.jumpTo(clock.now() + stepMs);
         await quiet();
       }
     },
