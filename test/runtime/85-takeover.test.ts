@@ -68,7 +68,11 @@ for (const [kind, newStore] of Object.entries(kindsOfStores)) {
     await until(async () => (await client.stats()).instances.completed === count);
 
     const all = names.map((name) => records.get(name)!);
-    assert.deepEqual(all.map(({ buried }) => buried).toSorted(), [0, 0, 0, 1], "one of them buried it");
+    assert.equal(
+      all.reduce((sum, { buried }) => sum + buried, 0),
+      1,
+      "one of them buried it",
+    );
     const loaded = all.flatMap((record) => record.loaded.map(({ key }) => key));
     assert.equal(loaded.length, count);
     assert.equal(new Set(loaded).size, count, "none is loaded twice");

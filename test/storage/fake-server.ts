@@ -124,6 +124,38 @@ export async function transactionPooler(url: string): Promise<Listening & { read
   };
 }
 
+/** A way to a server on which a statement can get lost: its connection stays open and is silent from then on. */
+export async function lossyWay(
+  url: string,
+): Promise<Listening & { readonly lose: (word: string) => void; readonly hasLost: () => boolean }> {
+  const { hostname, port } = new URL(url);
+  let wanted: string | undefined;
+  const servers: Socket[] = [];
+  const listening = await listen((client) => {
+    const server = connect(Number(port), hostname).on("error", () => {});
+    servers.push(server);
+    server.pipe(client);
+    client.on("close", () => server.destroy());
+    let isSilent = false;
+    client.on("data", (chunk) => {
+      if (wanted !== undefined && chunk.includes(wanted)) {
+        isSilent = true;
+        wanted = undefined;
+      }
+      if (!isSilent) server.write(chunk);
+    });
+  });
+  return {
+    ...listening,
+    lose: (word) => void (wanted = word),
+    hasLost: () => wanted === undefined,
+    close: () => {
+      listening.close();
+      for (const server of servers) server.destroy();
+    },
+  };
+}
+
 async function listen(serve: (socket: Socket) => void): Promise<Listening> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {

@@ -8,7 +8,7 @@ import { postgres, type PostgresOptions } from "@stet/postgres";
 import pg from "pg";
 import { until } from "../chaos/until.ts";
 import { journal } from "../runtime/world.ts";
-import { refusingServer, transactionPooler, type Refusal } from "./fake-server.ts";
+import { lossyWay, refusingServer, transactionPooler, type Refusal } from "./fake-server.ts";
 import { databaseUrl, dropSchemas, newSchema } from "./postgres-database.ts";
 
 const schemas: string[] = [];
@@ -248,6 +248,33 @@ test("a statement that takes too long fails as retryable, and the next has anoth
       () => false,
     ),
   );
+});
+
+test("a heartbeat that gets lost is given up long before its worker is taken for dead, and the next one gets through", async (t) => {
+  const way = await lossyWay(databaseUrl());
+  t.after(() => way.close());
+  const url = Object.assign(new URL(databaseUrl()), { port: way.port }).href;
+  const store = await opened(t, { url, schema: fresh(), notify: false, statementTimeoutMs: 3_600_000 });
+  const capabilities = { orchestrations: [], activities: [], models: false, tags: [] };
+  const worker = await store.registerWorker({ name: "ada", host: "h", pid: 1, capabilities, now: Date.now() });
+  const beat = () => store.heartbeat({ worker, now: Date.now(), work: [] });
+  const isAnswered = (asked: Promise<unknown>) =>
+    asked.then(
+      () => true,
+      () => false, // on a machine that is that slow
+    );
+  await until("the first answer", () => isAnswered(beat()));
+
+  for (const [statement, ask] of [
+    ["heartbeat_", beat],
+    ["heartbeat_at", () => store.listWorkers(Date.now())],
+  ] as const) {
+    way.lose(statement);
+    const error: unknown = await ask().catch((thrown: unknown) => thrown);
+    assert.ok(isStetError(error) && error.retryable, String(error));
+    assert.ok(way.hasLost(), "it was the one that got lost");
+    await until("the next answer", () => isAnswered(ask()));
+  }
 });
 
 test("a listener whose connection was cut hears again, and nothing else is lost", async (t) => {

@@ -42,7 +42,7 @@ export class Database {
   }
 
   /** The rows that a function of ours answers. */
-  async call<Row>(routine: Routine, values: Values): Promise<Row[]> {
+  async call<Row>(routine: Routine, values: Values, withinMs?: number): Promise<Row[]> {
     let text = this.#calls.get(routine);
     if (text === undefined) {
       const places = values.map((_, i) => `$${i + 1}`).join(", ");
@@ -51,8 +51,8 @@ export class Database {
     }
     const statement = text;
     return this.#options.client === undefined
-      ? repeated(() => this.query<Row>(statement, values))
-      : this.query<Row>(statement, values);
+      ? repeated(() => this.query<Row>(statement, values, withinMs))
+      : this.query<Row>(statement, values, withinMs);
   }
 
   /** Several statements as one transaction. Whoever is stopped in the middle holds nothing up for long. */
@@ -75,10 +75,11 @@ export class Database {
     });
   }
 
-  /** The rows of a statement. */
-  async query<Row>(text: string, values: Values = []): Promise<Row[]> {
+  /** The rows of a statement. One that takes longer than `withinMs` is given up, with its connection. */
+  async query<Row>(text: string, values: Values = [], withinMs: number = Infinity): Promise<Row[]> {
     const { pool, client, statementTimeoutMs } = this.#options;
-    const query = { text, values: [...values], types: rowTypes, query_timeout: statementTimeoutMs };
+    const query_timeout = Math.min(withinMs, statementTimeoutMs);
+    const query = { text, values: [...values], types: rowTypes, query_timeout };
     return (await (client ?? pool).query(query)).rows as Row[];
   }
 }

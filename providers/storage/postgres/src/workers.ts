@@ -12,6 +12,12 @@ import { toJson, toText } from "./values.ts";
 /** A heartbeat that lies further ahead was written by a clock that has been put back since. */
 const clockJumpMs = 60_000;
 
+/**
+ * How long a worker waits for the answer to its heartbeat, and to who else is there. Two in a row that never come leave it
+ * time for a third, on another connection, before its silence is taken for its death.
+ */
+const beatWithinMs = 2_500;
+
 /** Adds a registration. */
 export const registerWorker: Routine = {
   name: "register_worker",
@@ -121,14 +127,14 @@ export function bindWorkers(db: Database, clocks: Clocks): Workers {
     async heartbeat({ worker, now, work, busy = 0 }) {
       type Answer = { readonly stands: boolean; readonly lost: number[]; readonly store_now: number };
       const values = [worker, clocks.now(now), work.length === 0 ? null : [...work], busy];
-      const ask = async () => (await db.call<Answer>(heartbeat, values))[0]!;
+      const ask = async () => (await db.call<Answer>(heartbeat, values, beatWithinMs))[0]!;
       const { stands, lost } = await clocks.learn(now, ask, () => worker);
       if (!stands) clocks.forget(worker);
       return { stands, lost };
     },
 
     async listWorkers(now) {
-      const rows = await db.query<WorkerRow>(list, [clocks.now(now)]);
+      const rows = await db.query<WorkerRow>(list, [clocks.now(now)], beatWithinMs);
       return rows.map((row) => ({
         key: row.key,
         name: row.name,
