@@ -68,24 +68,31 @@ export const claimTurns: Routine = {
     SELECT array_agg(c.key) INTO v_orphans FROM (
       SELECT i.key FROM instances i WHERE i.unsettled AND ${isFree} AND ${canRun("false")} LIMIT p_max) c;
 
+    IF v_messages IS NULL AND v_due IS NULL AND v_orphans IS NULL AND p_held IS NULL THEN RETURN; END IF;
     IF v_free OR v_orphans IS NOT NULL THEN
       PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
-      SELECT array_agg(c.key) INTO v_messages FROM (
-        SELECT key FROM (
-          (SELECT m.key FROM unnest(v_messages) AS k (key)
-           JOIN messages m ON m.key =@ k.key JOIN instances i ON i.key =@ m.instance WHERE ${isOwn})
-          UNION ALL
-          (SELECT f.key FROM (SELECT m.key FROM ${ofMessages} WHERE ${isFree} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max ${take}) f)) u
-        ORDER BY key LIMIT p_max) c;
-      SELECT array_agg(ARRAY[c.instance, c.execution, c.event_id] ORDER BY c.visible_at) INTO v_due FROM (
-        SELECT * FROM (
-          (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
-           WHERE t.visible_at <= v_now AND ${isOwn} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max)
-          UNION ALL
-          (SELECT * FROM (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
-           WHERE t.visible_at <= v_now AND ${isFree} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max ${take}) f)) u
-        ORDER BY visible_at LIMIT p_max) c;
+      -- Nobody waits for the disk: a claim that a crash of the server takes along was never made, and its turns are refused.
+      PERFORM set_config('synchronous_commit', 'off', true);
+      IF v_messages IS NOT NULL THEN
+        SELECT array_agg(c.key) INTO v_messages FROM (
+          SELECT key FROM (
+            (SELECT m.key FROM unnest(v_messages) AS k (key)
+             JOIN messages m ON m.key =@ k.key JOIN instances i ON i.key =@ m.instance WHERE ${isOwn})
+            UNION ALL
+            (SELECT f.key FROM (SELECT m.key FROM ${ofMessages} WHERE ${isFree} AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max ${take}) f)) u
+          ORDER BY key LIMIT p_max) c;
+      END IF;
+      IF v_due IS NOT NULL THEN
+        SELECT array_agg(ARRAY[c.instance, c.execution, c.event_id] ORDER BY c.visible_at) INTO v_due FROM (
+          SELECT * FROM (
+            (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
+             WHERE t.visible_at <= v_now AND ${isOwn} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max)
+            UNION ALL
+            (SELECT * FROM (SELECT t.instance, t.execution, t.event_id, t.visible_at FROM ${ofTimers}
+             WHERE t.visible_at <= v_now AND ${isFree} AND ${canRun("true")} ORDER BY t.visible_at LIMIT p_max ${take}) f)) u
+          ORDER BY visible_at LIMIT p_max) c;
+      END IF;
     END IF;
 
     v_due_kept := least(coalesce(array_length(v_due, 1), 0),

@@ -159,7 +159,9 @@ export const commitTurns: Routine = {
       v_settled := ARRAY(
         SELECT r.instance FROM ${called("remove_requests")}(p_ended, p_left, p_settled, p_replaced) AS r (instance));
     END IF;
-    PERFORM ${called("insert_parts")}(p_consumed, p_payloads, p_timers, p_work, p_waits, p_unset, p_set, p_outputs);
+    IF num_nonnulls(p_consumed, p_payloads, p_timers, p_work, p_waits, p_unset, p_set, p_outputs) > 0 THEN
+      PERFORM ${called("insert_parts")}(p_consumed, p_payloads, p_timers, p_work, p_waits, p_unset, p_set, p_outputs);
+    END IF;
     -- Messages come after starts, so that one finds what its turn has started.
     IF p_starts IS NOT NULL THEN PERFORM ${called("begin_instances")}(p_starts, p_waves, p_messages);
     ELSIF p_messages IS NOT NULL THEN PERFORM ${called("deliver")}(p_messages);
