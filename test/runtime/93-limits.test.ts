@@ -1,17 +1,11 @@
 /** Limits of models: no window sees too many calls, and what has to wait waits durably, in its order, for all to see. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { Client, LlmError, orchestration, Runtime, type RuntimeOptions, type StorageProvider } from "@stet/core";
+import { LlmError, orchestration, Runtime, type RuntimeOptions, type StorageProvider } from "@stet/core";
 import { mock, says } from "@stet/mock";
 import { sqlite } from "@stet/sqlite";
 import { type TestEnvironment, VirtualClock } from "@stet/testing";
-import { until } from "../chaos/until.ts";
-import { environment, fails, journal, newFolder } from "./world.ts";
+import { environment, fails, journal } from "./world.ts";
 
 const ask = orchestration("ask", async (ctx, prompt: string) => ctx.generate(prompt));
 
@@ -87,38 +81,6 @@ test("two runtimes on one store keep the limit together", async (t) => {
   await allAnswered(env, 20);
   assert.equal(asked.length, 20);
   assert.equal(busiest(asked, 1_000), 5);
-});
-
-test("two processes on one file keep the limit together", { timeout: 240_000 }, async () => {
-  const path = join(newFolder(), "limits.db");
-  const client = await Client.connect({ storage: sqlite(path) });
-  const runs = [];
-  for (let i = 0; i < 20; i++) runs.push(await client.startOrchestration(ask, `question ${i}`));
-  const script = fileURLToPath(new URL("limits-process.ts", import.meta.url));
-  const workers = ["one", "two"].map(() => {
-    const child = spawn(process.execPath, ["--conditions=@stet/source", "--import", "tsx", script, path]);
-    child.stderr.pipe(process.stderr);
-    const lines: string[] = [];
-    createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
-    return { child, lines, ended: once(child, "exit") };
-  });
-  try {
-    // Each has room for one call, so both ask before any answer is given.
-    await until("both processes to ask", () => workers.every(({ lines }) => lines.includes("asked")));
-    for (const { child } of workers) child.stdin.write("answer\n");
-    for (const run of runs) assert.equal(await run.result(), "done");
-    for (const { child } of workers) child.stdin.write("end\n");
-    await Promise.all(workers.map(({ ended }) => ended));
-  } finally {
-    for (const { child } of workers) child.kill("SIGKILL");
-    await client.close();
-  }
-  const lines = workers.flatMap((worker) => worker.lines);
-  assert.equal(lines.filter((line) => line === "asked").length, 20);
-  // When the capacity was taken, not when a busy machine came to ask: the former is what the store promises.
-  const taken = lines.flatMap((line) => (line.startsWith("took ") ? [{ at: Number(line.slice(5)) }] : []));
-  assert.equal(taken.length, 20);
-  assert.ok(busiest(taken, 1_000) <= 5, `${busiest(taken, 1_000)} calls in a second`);
 });
 
 test("requests per minute and per second hold together", async (t) => {
