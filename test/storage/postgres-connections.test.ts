@@ -6,10 +6,11 @@ import { isStetError, Runtime, activity, orchestration, type StetError, type Sto
 import { mock, says } from "@stet/mock";
 import { postgres, type PostgresOptions } from "@stet/postgres";
 import pg from "pg";
+import { openNetwork } from "../chaos/network.ts";
 import { until } from "../chaos/until.ts";
 import { journal } from "../runtime/world.ts";
 import { lossyWay, refusingServer, transactionPooler, type Refusal } from "./fake-server.ts";
-import { databaseUrl, dropSchemas, newSchema } from "./postgres-database.ts";
+import { databaseUrl, dropSchemas, newSchema, waitingFor } from "./postgres-database.ts";
 
 const schemas: string[] = [];
 
@@ -361,4 +362,41 @@ test("without announcements workers find what others start, and no connection li
     [schema],
   );
   assert.deepEqual(rows, []);
+});
+
+test("connections that break in the middle of a transaction, or while the store opens, end only what they are for", async (t) => {
+  const schema = fresh();
+  const network = await openNetwork(databaseUrl());
+  t.after(network.close);
+  const options = { url: network.through(databaseUrl()), schema, notify: false };
+  const store = await opened(t, options);
+  await store.startInstances([start("a")]);
+  const tree = await store.admin.exportTree("a");
+  assert.ok(typeof tree !== "string");
+  await store.admin.deleteTree("a", true);
+  const client = await direct(t);
+  await client.query(`BEGIN; LOCK TABLE ${schema}.instances IN EXCLUSIVE MODE; LOCK TABLE ${schema}.about`);
+
+  const verbs: (() => Promise<unknown>)[] = [
+    () => store.admin.importTree(tree),
+    () => postgres({ ...options, connection: { max: 2 } }).open(),
+  ];
+  for (const [n, verb] of verbs.entries()) {
+    const failing = verb().then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    await until("a statement to wait", async () => (await waitingFor(client)).length > n); // the server waits on
+    await network.fail("reset", 0);
+    const error = await failing;
+    assert.ok(isStetError(error) && error.retryable, String(error));
+  }
+
+  await client.query("ROLLBACK");
+  await until("the tree to be there", () =>
+    store.admin.importTree(tree).then(
+      () => true,
+      () => false,
+    ),
+  );
 });

@@ -24,6 +24,15 @@ export function inSchema(schema: string, options: Partial<PostgresOptions> = {})
   return postgres({ ...place, schema, clock: "runtime", ...options });
 }
 
+/** The processes of the server that wait for what a connection holds. */
+export async function waitingFor(client: pg.Client): Promise<number[]> {
+  await client.query("SELECT pg_stat_clear_snapshot()"); // a transaction goes on seeing what it saw first
+  const { rows } = await client.query<{ pid: number }>(
+    "SELECT pid FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))",
+  );
+  return rows.map(({ pid }) => pid);
+}
+
 /** Removes schemas with all that is in them. */
 export async function dropSchemas(schemas: readonly string[]): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl() });

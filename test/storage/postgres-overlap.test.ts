@@ -1,10 +1,10 @@
-/** Transactions that overlap: what has a lower key may become visible later than what has a higher one. */
+/** Transactions that overlap, and statements that come late: what nobody waits for any more may still be carried out. */
 import assert from "node:assert/strict";
 import { after, test, type TestContext } from "node:test";
 import type { ClaimedTurn, StorageProvider, WorkerKey } from "@stet/core";
 import pg from "pg";
 import { until } from "../chaos/until.ts";
-import { databaseUrl, dropSchemas, inSchema, newSchema } from "./postgres-database.ts";
+import { databaseUrl, dropSchemas, inSchema, newSchema, waitingFor } from "./postgres-database.ts";
 
 const schemas: string[] = [];
 
@@ -20,7 +20,7 @@ async function setUp(t: TestContext) {
   const client = new pg.Client({ connectionString: databaseUrl() });
   await client.connect();
   t.after(() => client.end());
-  const capabilities = { orchestrations: ["o"], activities: [], models: false, tags: [] };
+  const capabilities = { orchestrations: ["o"], activities: ["x"], models: false, tags: [] };
   const worker = await store.registerWorker({ name: "w", host: "h", pid: 1, capabilities, now: 0 });
   await store.startInstances([{ instanceId: "a", name: "o", body: "start", at: 0 }]);
   const [turn] = await claim(store, worker);
@@ -55,10 +55,7 @@ test("an output waits for one that has a lower offset, so that no reader goes pa
   await call("append_outputs", worker, JSON.stringify([row("first")]), [turn.key]);
 
   const second = store.appendOutputs(worker, [row("second")]);
-  await until("the second output to wait", async () => {
-    const waiting = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
-    return (await client.query(waiting)).rows.length === 1;
-  });
+  await until("the second output to wait", async () => (await waitingFor(client)).length === 1);
   const early = await store.admin.readOutputs("a", 0, 10);
   await client.query("COMMIT");
   await second;
@@ -84,4 +81,42 @@ test("a message that becomes visible after a later one is not passed over", asyn
   const bodies = (turns: readonly ClaimedTurn[]) => turns.flatMap(({ messages }) => messages.map(({ body }) => body));
   assert.deepEqual(bodies(before), ["start", "quick"]);
   assert.deepEqual(bodies(afterwards), ["start", "slow", "quick"]);
+});
+
+test("a claim that comes after the one that was made in its place takes nothing", async (t) => {
+  const { store, worker, turn, call } = await setUp(t);
+  const [key, other] = ["work", "call"].map((body, n) => ({
+    ...{ instanceId: "a", instance: turn.key, execution: 1, eventId: n + 1, attempts: 0, owned: false, body },
+    ...(n === 0 ? ({ kind: "activity", name: "x" } as const) : ({ kind: "model", name: "m" } as const)),
+  }));
+  const claims = { worker, now: 0, max: 10 };
+  const workClaim = { ...claims, activities: ["x"], models: false, tags: [], sessionIdleMs: 0 };
+  const lateTurns = () => call("claim_turns", worker, 0, 10, ["o"], "b", null, null, 0);
+  const lateWork = () => call("claim_work", worker, 0, 10, ["x"], false, [], [], 0, null, 0);
+  const lateCalls = () => call("claim_calls", worker, 0, 0, 10, "m", ["m"], "[]", null, 0);
+  const owned = async () => (await store.admin.stats(0)).owned[0];
+  const before = await owned();
+
+  assert.deepEqual(await store.claimWork({ ...workClaim, held: [] }), []);
+  await store.saveWork(worker, [key!, other!]);
+  await store.startInstances([{ instanceId: "b", name: "o", body: "start", at: 0 }]);
+  for (const late of [lateTurns, lateWork, lateCalls]) await late();
+
+  assert.deepEqual(await owned(), before);
+  assert.deepEqual((await claim(store, worker)).map(({ instanceId }) => instanceId).sort(), ["a", "b"]);
+  assert.equal((await store.claimWork(workClaim)).length, 1);
+  assert.equal((await store.claimCalls({ ...claims, model: "m", lines: ["m"], windows: [] })).calls.length, 1);
+});
+
+test("a claim that is made again waits for the one that is under way, and hands out what that takes", async (t) => {
+  const { store, client, worker, call } = await setUp(t);
+  await store.startInstances([{ instanceId: "b", name: "o", body: "start", at: 0 }]);
+  await client.query("BEGIN");
+  await call("claim_turns", worker, 0, 10, ["o"], "b", null, null, 0);
+
+  const again = store.claimTurns({ worker, now: 0, max: 10, orchestrations: ["o"], buildId: "b", held: [] });
+  await until("the claim to wait", async () => (await waitingFor(client)).length === 1);
+  await client.query("COMMIT");
+
+  assert.deepEqual((await again).map(({ instanceId }) => instanceId).sort(), ["a", "b"]);
 });

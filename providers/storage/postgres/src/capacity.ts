@@ -5,6 +5,7 @@
 import type { CallClaim, ClaimedCalls } from "@stet/core";
 import type { ChangeSet } from "./changes.ts";
 import { claimedColumns, claimedRow, itemOf, type WorkRow } from "./claim-work.ts";
+import { holdClaimer, type ClaimRounds } from "./claim-rounds.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { called, storeNow, type Routine } from "./routines.ts";
@@ -44,7 +45,7 @@ export const capacityAt: Routine = {
 export const claimCalls: Routine = {
   name: "claim_calls",
   signature: `(p_worker bigint, p_now bigint, p_claimed_at bigint, p_max integer, p_model text, p_lines text[],
-      p_windows json, p_held bigint[])
+      p_windows json, p_held bigint[], p_round integer)
     RETURNS TABLE (next_in bigint, ${claimedRow})`,
   body: `DECLARE
     v_now bigint := coalesce(p_now, ${storeNow});
@@ -54,13 +55,14 @@ export const claimCalls: Routine = {
     v_left boolean := false;
     v_next bigint;
   BEGIN
+    IF p_held IS NOT NULL THEN PERFORM ${called("begin_round")}(p_worker, p_round); END IF;
     IF p_held IS NOT NULL THEN
       v_taken := ARRAY(SELECT w.key FROM work w WHERE w.owner = p_worker AND ${inLines} AND NOT w.key = ANY (p_held)
         ORDER BY w.key LIMIT p_max);
     END IF;
     v_again := cardinality(v_taken);
     IF EXISTS (SELECT 1 FROM work w WHERE w.owner IS NULL AND ${inLines} AND w.visible_at <= v_now) THEN
-      PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
+      ${holdClaimer};
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       INSERT INTO models (name, closed_until, next_at) VALUES (p_model, 0, 0) ON CONFLICT DO NOTHING;
       SELECT CASE WHEN m.closed_until > v_now THEN m.closed_until END INTO v_next
@@ -141,7 +143,7 @@ export interface Capacity {
 type Row = { readonly next_in: number | null } & (WorkRow | { readonly key: null });
 
 /** Binds them to a database. */
-export function bindCapacity(db: Database, clocks: Clocks): Capacity {
+export function bindCapacity(db: Database, clocks: Clocks, claimRounds: ClaimRounds): Capacity {
   return {
     async claimCalls({ worker, now, max, model, lines, windows, held }) {
       const rows = await db.call<Row>(claimCalls, [
@@ -153,6 +155,7 @@ export function bindCapacity(db: Database, clocks: Clocks): Capacity {
         lines.map(toText),
         toJson(windows),
         held === undefined ? null : [...held],
+        claimRounds.of(worker, held !== undefined),
       ]);
       const nextIn = rows[0]?.next_in ?? null;
       return {

@@ -7,9 +7,10 @@
  * another claim is about to take, so that claims of many workers do not wait for each other.
  */
 import type { ClaimedTurn, InstanceKey, StoredMessage, TurnClaim } from "@stet/core";
+import { holdClaimer, type ClaimRounds } from "./claim-rounds.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
-import { storeNow, type Routine } from "./routines.ts";
+import { called, storeNow, type Routine } from "./routines.ts";
 import { anyBuild, blockedBuild, firstEnded } from "./schema.ts";
 import { timerKey } from "./turn-parts.ts";
 import { toText } from "./values.ts";
@@ -42,7 +43,7 @@ const ofTimers = "timers t JOIN instances i ON i.key =@ t.instance";
 export const claimTurns: Routine = {
   name: "claim_turns",
   signature: `(p_worker bigint, p_now bigint, p_max integer, p_handlers text[], p_build text, p_leave text[],
-    p_held bigint[])
+    p_held bigint[], p_round integer)
     RETURNS TABLE (key bigint, id text, root_id text, name text, version text, execution integer, last_event_id integer,
       attempts integer, unsettled boolean, message bigint, event_id integer, timer_execution integer, at bigint,
       body text)`,
@@ -57,6 +58,7 @@ export const claimTurns: Routine = {
     v_due_kept integer;
     v_room integer;
   BEGIN
+    IF p_held IS NOT NULL THEN PERFORM ${called("begin_round")}(p_worker, p_round); END IF;
     SELECT array_agg(c.key), bool_or(c.free) INTO v_messages, v_free FROM (
       SELECT m.key, i.owner IS NULL AS free FROM ${ofMessages}
       WHERE (${isFree} OR i.owner = p_worker) AND ${canRun(isNoRefusal)} ORDER BY m.key LIMIT p_max) c;
@@ -70,7 +72,7 @@ export const claimTurns: Routine = {
 
     IF v_messages IS NULL AND v_due IS NULL AND v_orphans IS NULL AND p_held IS NULL THEN RETURN; END IF;
     IF v_free OR v_orphans IS NOT NULL THEN
-      PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE;
+      ${holdClaimer};
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took
       -- Nobody waits for the disk: a claim that a crash of the server takes along was never made, and its turns are refused.
       PERFORM set_config('synchronous_commit', 'off', true);
@@ -154,7 +156,11 @@ interface Row {
 }
 
 /** Binds `claimTurns` to a database. */
-export function bindClaimTurns(db: Database, clocks: Clocks): (claim: TurnClaim) => Promise<ClaimedTurn[]> {
+export function bindClaimTurns(
+  db: Database,
+  clocks: Clocks,
+  claimRounds: ClaimRounds,
+): (claim: TurnClaim) => Promise<ClaimedTurn[]> {
   return async ({ worker, now, max, orchestrations, buildId, leave, held }) => {
     if (max <= 0) return [];
     const rows = await db.call<Row>(claimTurns, [
@@ -165,6 +171,7 @@ export function bindClaimTurns(db: Database, clocks: Clocks): (claim: TurnClaim)
       blockedBuild(buildId),
       leave === undefined ? null : leave.map(toText),
       held === undefined ? null : [...held],
+      claimRounds.of(worker, held !== undefined),
     ]);
     const turns = new Map<InstanceKey, ClaimedTurn & { readonly messages: StoredMessage[] }>();
     for (const row of rows) {

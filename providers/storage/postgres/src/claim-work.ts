@@ -4,6 +4,7 @@
  * to take.
  */
 import type { ClaimedWork, InstanceKey, WorkClaim, WorkKey } from "@stet/core";
+import { holdClaimer, type ClaimRounds } from "./claim-rounds.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Database } from "./database.ts";
 import { called, storeNow, type Routine } from "./routines.ts";
@@ -32,7 +33,8 @@ export const claimedRow = `key bigint, instance bigint, instance_id text, root_i
 export const claimWork: Routine = {
   name: "claim_work",
   signature: `(p_worker bigint, p_now bigint, p_max integer, p_activities text[], p_models boolean,
-      p_except_lines text[], p_tags text[], p_idle_ms bigint, p_held bigint[])
+      p_except_lines text[], p_tags text[], p_idle_ms bigint, p_held bigint[],
+      p_round integer)
     RETURNS TABLE (${claimedRow})`,
   body: `DECLARE
     v_now bigint := coalesce(p_now, ${storeNow});
@@ -41,6 +43,7 @@ export const claimWork: Routine = {
     v_taken bigint[];
     v_sessions text[];
   BEGIN
+    IF p_held IS NOT NULL THEN PERFORM ${called("begin_round")}(p_worker, p_round); END IF;
     IF p_held IS NOT NULL THEN
       v_again := ARRAY(SELECT w.key FROM work w
         WHERE w.owner = p_worker
@@ -66,7 +69,7 @@ export const claimWork: Routine = {
         ORDER BY w.rank, w.key LIMIT p_max - coalesce(cardinality(v_taken), 0) FOR UPDATE SKIP LOCKED) c);
     END IF;
     IF v_taken <> '{}' THEN
-      PERFORM 1 FROM workers WHERE key = p_worker FOR KEY SHARE SKIP LOCKED;
+      ${holdClaimer} SKIP LOCKED;
       IF NOT FOUND THEN RETURN; END IF; -- nobody would ever release what it took, or somebody is about to
       IF v_sessions IS NOT NULL THEN
         v_sessions := ${called("take_sessions")}(p_worker, v_sessions, v_now, v_idle_since);
@@ -123,7 +126,11 @@ export interface WorkRow {
 }
 
 /** Binds `claimWork` to a database. */
-export function bindClaimWork(db: Database, clocks: Clocks): (claim: WorkClaim) => Promise<ClaimedWork[]> {
+export function bindClaimWork(
+  db: Database,
+  clocks: Clocks,
+  claimRounds: ClaimRounds,
+): (claim: WorkClaim) => Promise<ClaimedWork[]> {
   return async ({ worker, now, max, activities, models, exceptLines = [], tags, sessionIdleMs, held }) => {
     const rows = await db.call<WorkRow>(claimWork, [
       worker,
@@ -135,6 +142,7 @@ export function bindClaimWork(db: Database, clocks: Clocks): (claim: WorkClaim) 
       tags.map(toText),
       sessionIdleMs,
       held === undefined ? null : [...held],
+      claimRounds.of(worker, held !== undefined),
     ]);
     return rows.map(itemOf);
   };

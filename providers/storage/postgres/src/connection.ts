@@ -13,11 +13,12 @@ import * as capacity from "./capacity.ts";
 import * as budgets from "./budgets.ts";
 import { Changes, noChange, type ChangeSet } from "./changes.ts";
 import { bindCarriedAnswers, type CarriedAnswers } from "./carried-answers.ts";
+import * as claimRound from "./claim-rounds.ts";
 import * as claimTurns from "./claim-turns.ts";
 import * as claimWork from "./claim-work.ts";
 import { Clocks } from "./clocks.ts";
 import * as commitTurns from "./commit-turns.ts";
-import { Database } from "./database.ts";
+import { Database, lend } from "./database.ts";
 import { toStorageError } from "./errors.ts";
 import * as messages from "./messages.ts";
 import { migrate } from "./migrate.ts";
@@ -68,6 +69,7 @@ const routines = new Routines(
     turnParts,
     messages,
     commitTurns,
+    claimRound,
     claimTurns,
     turns,
     work,
@@ -98,6 +100,7 @@ export class Connection {
   readonly changes: Changes = new Changes((change) => this.#open?.announcements.announce(change));
   readonly #options: StoreOptions;
   readonly #clocks: Clocks;
+  readonly #claimRounds = new claimRound.ClaimRounds();
   #opens = 0;
   #opening: Promise<Open> | undefined;
   #open: Open | undefined;
@@ -149,12 +152,7 @@ export class Connection {
     const pool =
       given instanceof pg.Pool ? given : openPool({ connectionTimeoutMillis: statementTimeoutMs, ...addressed(given) });
     try {
-      const client = await pool.connect();
-      try {
-        await migrate(client, schema, schema, routines);
-      } finally {
-        client.release();
-      }
+      await lend(pool, (client) => migrate(client, schema, schema, routines));
     } catch (error) {
       if (pool !== this.#options.pool) await pool.end();
       throw error;
@@ -166,7 +164,7 @@ export class Connection {
       onChange: (change) => this.changes.tell(change),
     });
     await announcements.start();
-    return { pool, verbs: bind(db, schema, this.#clocks), announcements };
+    return { pool, verbs: bind(db, schema, this.#clocks, this.#claimRounds), announcements };
   }
 
   #lineOf(pool: pg.Pool): (() => Promise<Line>) | undefined {
@@ -193,21 +191,21 @@ function openPool(config: pg.PoolConfig): pg.Pool {
   return pool;
 }
 
-function bind(db: Database, schema: string, clocks: Clocks): Verbs {
+function bind(db: Database, schema: string, clocks: Clocks, claimRounds: claimRound.ClaimRounds): Verbs {
   return {
     ...messages.bindMessages(db),
     ...turns.bindTurns(db),
     ...work.bindWork(db, clocks),
-    ...capacity.bindCapacity(db, clocks),
+    ...capacity.bindCapacity(db, clocks, claimRounds),
     ...modelCalls.bindModelCalls(db, clocks),
     ...workers.bindWorkers(db, clocks),
     ...adminWrites.bindAdminWrites(db),
     ...budgets.bindBudgets(db),
     ...trees.bindTrees(db, clocks),
     ...bindCarriedAnswers(db),
-    claimTurns: claimTurns.bindClaimTurns(db, clocks),
+    claimTurns: claimTurns.bindClaimTurns(db, clocks, claimRounds),
     commitTurns: commitTurns.bindCommitTurns(db, clocks),
-    claimWork: claimWork.bindClaimWork(db, clocks),
+    claimWork: claimWork.bindClaimWork(db, clocks, claimRounds),
     reads: bindAdminReads(db, schema, clocks),
     nextWakeAt: bindNextWakeAt(db, clocks),
   };

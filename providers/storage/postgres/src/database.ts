@@ -58,21 +58,16 @@ export class Database {
   /** Several statements as one transaction. Whoever is stopped in the middle holds nothing up for long. */
   transaction<Result>(body: (db: Database) => Promise<Result>): Promise<Result> {
     const { pool, statementTimeoutMs } = this.#options;
-    return repeated(async () => {
-      const client = await pool.connect();
-      const db = new Database({ ...this.#options, client });
-      try {
+    return repeated(() =>
+      lend(pool, async (client) => {
+        const db = new Database({ ...this.#options, client });
         await db.query("BEGIN");
         await db.query(`SET LOCAL idle_in_transaction_session_timeout = ${statementTimeoutMs}`);
         const result = await body(db);
         await db.query("COMMIT");
-        client.release();
         return result;
-      } catch (error) {
-        client.release(true); // with its transaction
-        throw error;
-      }
-    });
+      }),
+    );
   }
 
   /** The rows of a statement. One that takes longer than `withinMs` is given up, with its connection. */
@@ -81,6 +76,22 @@ export class Database {
     const query_timeout = Math.min(withinMs, statementTimeoutMs);
     const query = { text, values: [...values], types: rowTypes, query_timeout };
     return (await (client ?? pool).query(query)).rows as Row[];
+  }
+}
+
+/** A connection for oneself. After trouble it is closed, and with it goes the transaction that is open. */
+export async function lend<Result>(pool: pg.Pool, use: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+  const client = await pool.connect();
+  const ignore = (): void => {}; // a statement tells of the trouble; unheard, the event would end the process
+  client.on("error", ignore);
+  let isSound = false;
+  try {
+    const result = await use(client);
+    isSound = true;
+    return result;
+  } finally {
+    client.release(!isSound);
+    client.off("error", ignore);
   }
 }
 

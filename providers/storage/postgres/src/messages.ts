@@ -54,6 +54,19 @@ export const deliver: Routine = {
 };
 
 /**
+ * Whether there is an instance by now, whatever was there when the statement began that asks. Whoever inserts one that is
+ * there waits for the turn of it that is being committed, which may wait for what else is being inserted.
+ */
+export const isThere: Routine = {
+  name: "is_there",
+  signature: "(p_id text) RETURNS boolean",
+  body: `BEGIN
+    RETURN EXISTS (SELECT 1 FROM instances WHERE id = p_id);
+  END`,
+  asItsCaller: true,
+};
+
+/**
  * Makes instances, each with its first message. Parents are held, or made by the same call: then their children find
  * them in waves. Keys are given in the order of the call, rows are made in the order of ids. All that is to be sent
  * besides is sent with what the starts have to say, in one go.
@@ -67,14 +80,14 @@ export const begin: Routine = {
     v_answers json;
   BEGIN
     INSERT INTO instances (key, id, name, version, labels, created_at, updated_at, root, parent)
-    SELECT v_keys[s.place], s.id, s.name, s.version, s.labels, s.at, s.at, coalesce(p.root, p.key), p.key
-    FROM ROWS FROM (json_to_recordset(p_starts) AS (
-        "instanceId" text, name text, version text, "parentId" text, labels jsonb, at bigint))
-      WITH ORDINALITY AS s (id, name, version, parent_id, labels, at, place)
-    LEFT JOIN instances p ON p.id =@ s.parent_id
-    WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.id =@ s.id) -- to insert it would wait for its turn that is being committed
-    ORDER BY s.id, s.place
-    ON CONFLICT (id) DO NOTHING;
+    SELECT s.* FROM (
+      SELECT v_keys[s.place], s.id, s.name, s.version, s.labels, s.at, s.at, coalesce(p.root, p.key), p.key
+      FROM ROWS FROM (json_to_recordset(p_starts) AS (
+          "instanceId" text, name text, version text, "parentId" text, labels jsonb, at bigint))
+        WITH ORDINALITY AS s (id, name, version, parent_id, labels, at, place)
+      LEFT JOIN instances p ON p.id =@ s.parent_id
+      ORDER BY s.id, s.place OFFSET 0) s
+    WHERE NOT ${called("is_there")}(s.id) ON CONFLICT (id) DO NOTHING;
     FOR v_wave IN 1..p_waves LOOP
       UPDATE instances i SET root = coalesce(p.root, p.key), parent = p.key
       FROM ROWS FROM (json_to_recordset(p_starts) AS ("parentId" text, wave integer))

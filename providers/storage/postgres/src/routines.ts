@@ -20,6 +20,8 @@ export interface Routine {
   readonly name: string;
   readonly signature: string;
   readonly body: string;
+  /** Runs with the settings of its caller: for what is called for each row. */
+  readonly asItsCaller?: true;
 }
 
 /** The clock of the store in epoch milliseconds. */
@@ -67,7 +69,8 @@ export class Routines {
   create(schema: string): string[] {
     return this.#routines.map((routine) =>
       `CREATE OR REPLACE FUNCTION ${schema}.${called(routine.name)}${routine.signature}
-       LANGUAGE plpgsql VOLATILE SET search_path = ${schema}, pg_catalog, pg_temp ${settings}
+       LANGUAGE plpgsql VOLATILE
+       ${routine.asItsCaller === true ? "" : `SET search_path = ${schema}, pg_catalog, pg_temp ${settings}`}
        AS $routine$\n#variable_conflict use_column\n${routine.body.replace(lookUp, "= ANY (ARRAY[$1])")}\n$routine$`.replaceAll(
         mark,
         `_${this.digest}`,

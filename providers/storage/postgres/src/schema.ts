@@ -258,7 +258,8 @@ const firstStep = `
     capabilities text NOT NULL,
     registered_at bigint NOT NULL,
     heartbeat_at bigint NOT NULL,
-    busy double precision NOT NULL DEFAULT 0
+    busy double precision NOT NULL DEFAULT 0,
+    claim_round integer NOT NULL DEFAULT 0
   ) WITH (fillfactor = 50);
 `;
 
