@@ -60,8 +60,6 @@ interface Held {
   /** Requests that it made. */
   readonly requests: number[];
   refusals: readonly number[];
-  /** One call at a time moves an instance, as in the engine. */
-  busy: boolean;
 }
 
 type Verb = keyof StormWorker["verbs"];
@@ -73,6 +71,8 @@ class StormWorker {
   #key: WorkerKey = 0;
   #now = 1_000_000;
   readonly #held = new Map<InstanceKey, Held>();
+  /** Those that a call is about: one at a time moves an instance or gives it back, as in the engine. */
+  readonly #busy = new Set<InstanceKey>();
   #items: ClaimedWork[] = [];
   #requests = 0;
   #exported: StoredTree | undefined;
@@ -112,35 +112,33 @@ class StormWorker {
       for (const turn of turns) {
         const known = this.#held.get(turn.key);
         if (known === undefined) {
-          this.#held.set(turn.key, { turn, requests: [], refusals: [], busy: false });
-        } else if (!known.busy) known.turn = turn;
+          this.#held.set(turn.key, { turn, requests: [], refusals: [] });
+        } else if (!this.#busy.has(turn.key)) known.turn = turn;
       }
     },
 
     commitTurns: async (): Promise<void> => {
-      const held = this.#some([...this.#held.values()].filter(({ busy }) => !busy));
+      const held = this.#some(this.#idle());
       if (held.length === 0) return this.verbs.claimTurns();
-      for (const each of held) each.busy = true;
       const commits = held.map((each) => this.#turnOf(each));
-      const outcomes = await this.#store.commitTurns(this.#key, commits);
+      const outcomes = await this.#alone(held, () => this.#store.commitTurns(this.#key, commits));
       held.forEach((each, i) => this.#note(each, commits[i]!, outcomes[i]!));
     },
 
     releaseInstances: async (): Promise<void> => {
-      const idle = this.#some([...this.#held].filter(([, { busy }]) => !busy).map(([key]) => key));
-      for (const key of idle) this.#held.delete(key);
-      await this.#store.releaseInstances(this.#key, idle);
+      const idle = this.#some(this.#idle());
+      const keys = idle.map(({ turn }) => turn.key);
+      for (const key of keys) this.#held.delete(key);
+      await this.#alone(idle, () => this.#store.releaseInstances(this.#key, keys));
     },
 
     saveWork: async (): Promise<void> => {
-      const held = this.#some([...this.#held.values()].filter(({ busy }) => !busy));
-      for (const each of held) each.busy = true;
+      const held = this.#some(this.#idle());
       const work = held.map(({ turn, requests }) => ({
         ...this.#work(turn, this.#request(requests)),
         ...{ instance: turn.key, owned: this.#chance.next() < 0.5 },
       }));
-      await this.#store.saveWork(this.#key, work);
-      for (const each of held) each.busy = false;
+      await this.#alone(held, () => this.#store.saveWork(this.#key, work));
     },
 
     claimWork: async (): Promise<void> => {
@@ -261,6 +259,19 @@ class StormWorker {
     },
   };
 
+  #idle(): Held[] {
+    return [...this.#held.values()].filter(({ turn }) => !this.#busy.has(turn.key));
+  }
+
+  async #alone<Result>(held: readonly Held[], call: () => Promise<Result>): Promise<Result> {
+    for (const { turn } of held) this.#busy.add(turn.key);
+    try {
+      return await call();
+    } finally {
+      for (const { turn } of held) this.#busy.delete(turn.key);
+    }
+  }
+
   /** A turn that does some of all that turns can do. */
   #turnOf({ turn, requests, refusals }: Held): TurnCommit {
     const { key, execution, lastEventId, messages, version } = turn;
@@ -309,7 +320,6 @@ class StormWorker {
   }
 
   #note(held: Held, commit: TurnCommit, outcome: "committed" | "notOwner" | { refused: readonly number[] }): void {
-    held.busy = false;
     const isOver = commit.ended !== undefined || commit.blocked !== undefined || commit.suspended !== undefined;
     const last = commit.history.at(-1);
     if (outcome === "notOwner" || isOver || !commit.keep || last === undefined) {
