@@ -115,10 +115,12 @@ export const claimTurns: Routine = {
 
     IF v_free OR v_orphans IS NOT NULL THEN
       UPDATE instances i SET owner = p_worker, attempts = i.attempts + 1
-      FROM (SELECT unnest(v_orphans) AS key
-        UNION SELECT m.instance FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key =@ k.key
-        UNION SELECT v_due[n][1] FROM generate_series(1, v_due_kept) AS n) AS taken
-      WHERE i.key =@ taken.key AND i.owner IS NULL;
+      FROM (SELECT h.key FROM instances h WHERE h.owner IS NULL AND h.key = ANY (ARRAY(
+          SELECT unnest(v_orphans)
+          UNION SELECT m.instance FROM unnest(v_messages) AS k (key) JOIN messages m ON m.key =@ k.key
+          UNION SELECT v_due[n][1] FROM generate_series(1, v_due_kept) AS n))
+        FOR NO KEY UPDATE SKIP LOCKED) AS taken -- one that was ours has been given back meanwhile, and is not held yet
+      WHERE i.key =@ taken.key;
     END IF;
 
     RETURN QUERY
