@@ -82,7 +82,7 @@ export class TurnDispatcher {
   readonly #claims: TurnClaims;
   readonly #commits: CommitsUnderWay;
   #scheduled = false;
-  #pumping: Promise<void> | undefined;
+  #round: Promise<void> | undefined;
   #stopped = false;
   /** After code was broken off instances run one by one, until it is known whose code it was. */
   #cautious = false;
@@ -113,7 +113,7 @@ export class TurnDispatcher {
   }
 
   get isIdle(): boolean {
-    return this.#pumping === undefined && !this.#scheduled && this.#commits.size === 0;
+    return this.#round === undefined && !this.#scheduled && this.#commits.size === 0;
   }
 
   /** Instances whose executions are alive here. */
@@ -128,7 +128,7 @@ export class TurnDispatcher {
 
   /** Gives executions without work here back to the store, as eviction would. */
   async evictIdle(): Promise<void> {
-    await this.#pumping;
+    await this.#round;
     await this.#commits.all(); // what is being committed has nothing running and is not idle
     await this.#evict(this.#owned.takeIdle(this.#owned.size));
   }
@@ -142,7 +142,7 @@ export class TurnDispatcher {
   /** Runs what is there, then no more. */
   async stop(): Promise<void> {
     while (!this.isIdle) {
-      await this.#pumping;
+      await this.#round;
       await this.#commits.all();
       if (this.#scheduled) await hop();
     }
@@ -150,12 +150,12 @@ export class TurnDispatcher {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#pumping !== undefined || this.#stopped) return;
+    if (this.#scheduled || this.#round !== undefined || this.#stopped) return;
     this.#scheduled = true;
     nextMacrotask(() => {
       this.#scheduled = false;
-      this.#pumping = this.#pump().finally(() => {
-        this.#pumping = undefined;
+      this.#round = this.#runRound().finally(() => {
+        this.#round = undefined;
         this.#goOn();
       });
     });
@@ -171,19 +171,18 @@ export class TurnDispatcher {
     return this.#claims.isSignalled || this.#owned.ready.size > 0;
   }
 
-  async #pump(): Promise<void> {
-    while (!this.#stopped && this.#hasWork) {
-      const claimed = this.#claims.isTime() ? await this.#claim() : [];
-      const oneByOne = this.#cautious && claimed.length > 0;
-      const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
-      const size = this.#cautious ? 1 : batchSize;
-      this.#cautious = false;
-      for (const group of groups) {
-        const entries = await this.#prepare(group, size);
-        if (entries.length > 0) await this.#run(entries);
-      }
-      await this.#evict(this.#owned.takeSurplus(this.#environment.cacheSize));
+  /** The next round comes in another macrotask: until then answers gather that are there at once. */
+  async #runRound(): Promise<void> {
+    const claimed = this.#claims.isTime() ? await this.#claim() : [];
+    const oneByOne = this.#cautious && claimed.length > 0;
+    const groups = oneByOne ? claimed.map((turn) => [turn]) : [claimed];
+    const size = this.#cautious ? 1 : batchSize;
+    this.#cautious = false;
+    for (const group of groups) {
+      const entries = await this.#prepare(group, size);
+      if (entries.length > 0) await this.#run(entries);
     }
+    await this.#evict(this.#owned.takeSurplus(this.#environment.cacheSize));
   }
 
   /** It is one of several: they are given back, as if they had not been claimed, and run one by one. */
