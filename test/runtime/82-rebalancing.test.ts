@@ -126,6 +126,21 @@ test("nothing is given to a worker that cannot run it, or holds its event loop",
   assert.ok(releases() > 0);
 });
 
+test("only what the other can run is given to it", async (t) => {
+  const all = await crew(t);
+  const waiting = (name: string) => orchestration(name, async (ctx) => ctx.waitForEvent("never"));
+  const clock = busyClock(all.clock);
+  const ada = await all.hire({ orchestrations: [waiting("shared"), waiting("own")], clock });
+  for (let i = 0; i < 20; i++) await all.client.startOrchestration(i % 2 === 0 ? "shared" : "own");
+  await all.until(() => ada.stats().cachedExecutions === 20 && ada.isIdle);
+  await all.hire({ orchestrations: [waiting("shared")] });
+
+  clock.busy = 1;
+  await all.pass(20);
+
+  assert.equal(ada.stats().cachedExecutions, 10);
+});
+
 test("what those who have time do not take is taken by the busy one, a little at a time", async (t) => {
   const { hire, start, ask, pass, store } = await fleet(t);
   const ada = await hire("ada");
