@@ -7,6 +7,7 @@ import { after, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { activity, Client, orchestration, Runtime, type StorageProvider } from "@stet/core";
 import { mock, says } from "@stet/mock";
+import { TestEnvironment } from "@stet/testing";
 import { dropSchemas, inSchema, newSchema } from "./postgres-database.ts";
 
 const schemas: string[] = [];
@@ -158,4 +159,27 @@ test("a budget that is used up suspends an instance, and a top-up lets it go on"
   assert.equal(suspended?.spent.calls, 2);
   assert.deepEqual(await run.result(), ["yes", "yes", "yes", "yes", "yes"]);
   assert.deepEqual((await runtime.client.budget(run.instanceId))?.spent.calls, 5);
+});
+
+test("a TestEnvironment owns the time of a store whose clock is the runtime's, crashes included", async (t) => {
+  const patient = orchestration("patient", async (ctx, n: number) => {
+    await ctx.timer("2d");
+    const doubled = await ctx.activity(double, n);
+    await ctx.timer("3d");
+    return doubled;
+  });
+  const storage = fresh({ clock: "runtime", notify: false });
+  const env = await TestEnvironment.start({ storage, orchestrations: [patient], activities: [double] });
+  t.after(() => env.close());
+  const run = await env.client.startOrchestration(patient, 4);
+
+  await env.settle();
+  await env.advance("2d");
+  await env.crash();
+  await env.restart();
+  const before = (await run.status()).status;
+  await env.advance("3d");
+
+  assert.equal(before, "running");
+  assert.equal(await run.result(), 8);
 });
