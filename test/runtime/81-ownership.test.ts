@@ -1,5 +1,6 @@
 /** Ownership: several workers on one store, workers that are taken for dead and are not, and executions that come and go. */
 import assert from "node:assert/strict";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { test } from "node:test";
 import { activity, orchestration, type StorageProvider, type TurnCommit } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
@@ -449,4 +450,26 @@ test("evictCache() takes nothing from a turn that is being committed: its activi
 
   await until(async () => (await run.status()).status === "completed");
   assert.equal(starts, 1);
+});
+
+test("stet:ownership tells of a worker from its registration to its end", async (t) => {
+  const { hire, until } = await crew(t);
+  const heard: unknown[] = [];
+  const listener = (message: unknown): void => void heard.push(message);
+  subscribe("stet:ownership", listener);
+  t.after(() => unsubscribe("stet:ownership", listener));
+  const wait = orchestration("wait", async (ctx) => ctx.waitForEvent("go"));
+  const ada = await hire({ orchestrations: [wait], workerName: "ada" });
+  const runs = [await ada.startOrchestration(wait), await ada.startOrchestration(wait)];
+  await until(() => ada.stats().cachedExecutions === 2);
+  await ada.evictCache();
+  for (const run of runs) await run.raiseEvent("go");
+  await Promise.all(runs.map((run) => run.result()));
+  await ada.shutdown();
+
+  assert.deepEqual(heard, [
+    { change: "registered", worker: "ada" },
+    { change: "released", worker: "ada", instances: 2 },
+    { change: "released", worker: "ada" },
+  ]);
 });

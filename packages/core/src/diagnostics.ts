@@ -38,10 +38,15 @@ export interface WorkDiagnostic {
   readonly usage?: LlmUsage;
 }
 
-/** `stet:ownership`: a worker came, went, was declared dead, or instances were given back. */
+/**
+ * `stet:ownership`: a worker came (`registered`), found another one dead (`buried`, whose name it is), was declared dead
+ * itself, or gave instances back (`released`): those that it had no room for, that others have more time for, or all, at
+ * its end.
+ */
 export interface OwnershipDiagnostic {
   readonly change: "registered" | "buried" | "declaredDead" | "released";
   readonly worker: string;
+  /** How many were released. Absent at its end. */
   readonly instances?: number;
 }
 

@@ -148,6 +148,8 @@ export class Runtime {
       logger: guarded ? unguarded(logger) : logger,
       enter: guarded ? enterGuarded : (_execution, run) => run(),
       wakeAt: (at) => this.#wakeAt(at),
+      onReleased: (instances) =>
+        ownershipDiagnostics.publish(() => ({ change: "released", worker: this.#name, instances })),
       watchdog: this.#watchdog,
     });
   }
@@ -355,11 +357,14 @@ export class Runtime {
     await stopped;
     this.#work.abandonAll("the worker is shut down");
     await this.#turns.stop();
-    await this.#storage.releaseWorker(this.#worker).catch((error: unknown) => {
+    try {
+      await this.#storage.releaseWorker(this.#worker);
+      ownershipDiagnostics.publish(() => ({ change: "released", worker: this.#name }));
+    } catch (error) {
       this.#logger.warn("The store could not release this worker; others will notice its silence", {
         error: String(error),
       });
-    });
+    }
     await this.#close();
   }
 

@@ -60,6 +60,8 @@ export interface TurnEnvironment
   /** Something will become visible at this time. */
   readonly wakeAt: (at: number) => void;
   readonly onIdle: () => void;
+  /** So many instances went back to the store. */
+  readonly onReleased: (instances: number) => void;
   /** Breaks off code that does not let go of the event loop. */
   readonly watchdog: Watchdog | undefined;
 }
@@ -447,7 +449,9 @@ export class TurnDispatcher {
   }
 
   async #evict(idle: readonly Owned[]): Promise<void> {
-    if (idle.length > 0) await this.#giveBack(idle.map(({ key }) => key));
+    if (idle.length === 0) return;
+    await this.#giveBack(idle.map(({ key }) => key));
+    this.#environment.onReleased(idle.length);
   }
 }
 
