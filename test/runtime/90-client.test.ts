@@ -14,6 +14,7 @@ import {
   type InstanceState,
   type OutputRow,
   type StetError,
+  type StorageChange,
 } from "@stet/core";
 import { sqlite } from "@stet/sqlite";
 import { z } from "zod";
@@ -549,4 +550,68 @@ test("types flow from the definition to the result without casts", async (t) => 
   await assert.rejects(env.startOrchestration(buy, { id: 5 }), fails("input_invalid"));
   // @ts-expect-error the input is needed
   await assert.rejects(env.startOrchestration(buy), fails("input_invalid"));
+});
+
+test("whoever starts many and waits for them afterwards reads only those that may have ended meanwhile", async (t) => {
+  const wait = orchestration("wait", async (ctx) => ctx.waitForEvent<number>("go"));
+  const store = sqlite(":memory:");
+  const read: string[][] = [];
+  const listeners: ((change: StorageChange) => void)[] = [];
+  const admin = new Proxy(store.admin, {
+    get(target, name) {
+      if (name !== "getInstances") return Reflect.get(target, name) as unknown;
+      return (ids: readonly string[]) => {
+        read.push([...ids]);
+        return target.getInstances(ids);
+      };
+    },
+  });
+  const storage = new Proxy(store, {
+    get(target, name) {
+      if (name === "admin") return admin;
+      if (name !== "onChange") return Reflect.get(target, name) as unknown;
+      return (listener: (change: StorageChange) => void) => {
+        listeners.push(listener);
+        return target.onChange(listener);
+      };
+    },
+  });
+  const env = await environment(t, { storage: store, orchestrations: [wait] });
+  const client = await Client.connect({ storage, clock: env.clock });
+  t.after(() => client.close());
+  const start = async (instanceId: string) => client.startOrchestration(wait, undefined, { instanceId });
+  const tell = (change: Partial<StorageChange>): void => {
+    for (const listener of listeners) listener({ turns: false, work: false, ...change });
+  };
+  const others = (from: number) => Array.from({ length: 10_000 }, (_, i) => `other-${from + i}`);
+
+  const first = await start("first");
+  const second = await start("second");
+  await first.raiseEvent("go", 1);
+  await env.settle();
+  const results = [first.result(), second.result()];
+  assert.equal(await results[0], 1);
+  assert.deepEqual(read, [["first"]]);
+
+  const third = await start("third");
+  tell({ instances: others(0), ended: others(0) }); // remembered, and none of them is it
+  void third.result();
+  await env.settle();
+  assert.deepEqual(read, [["first"]]);
+
+  const fourth = await start("fourth");
+  for (const from of [10_000, 20_000]) tell({ instances: others(from), ended: others(from) }); // more than is remembered
+  void fourth.result();
+  await env.settle();
+  assert.deepEqual(read, [["first"], ["fourth"]]);
+
+  const fifth = await start("fifth");
+  tell({}); // any may have ended
+  void fifth.result();
+  await env.settle();
+  assert.deepEqual(new Set(read.slice(2).flat()), new Set(["second", "third", "fourth", "fifth"]));
+
+  for (const run of [second, third, fourth, fifth]) await run.raiseEvent("go", 2);
+  await env.settle();
+  assert.equal(await fifth.result(), 2);
 });

@@ -142,9 +142,9 @@ export class Client implements OrchestrationClient {
     options: StartInstanceOptions = {},
   ) => {
     const start = this.#startOf(callee, input, options);
-    const { ends } = this.#means.watcher;
+    const { moment } = this.#means.watcher.ends;
     const outcome = await this.#starts.ask(start);
-    if (outcome === "started") return new Handle(start.instanceId, this.#means, ends) as InstanceHandle<never>;
+    if (outcome === "started") return new Handle(start.instanceId, this.#means, moment) as InstanceHandle<never>;
     if (options.ifExists !== "attach") {
       throw new InstanceError(
         "instance_exists",

@@ -63,7 +63,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
   readonly #means: ClientMeans;
   readonly #startedAt: number | undefined;
 
-  /** @param startedAt - `ends` of the watcher before the instance was started, where this handle comes from its start. */
+  /** @param startedAt - The moment of the watcher's `ends` before the start, where this handle comes from that. */
   constructor(instanceId: string, means: ClientMeans, startedAt?: number) {
     this.instanceId = instanceId;
     this.#means = means;
@@ -76,7 +76,7 @@ export class Handle<Output> implements InstanceHandle<Output> {
     const limitAt = limitMs === undefined ? undefined : clock.now() + limitMs;
     const { watcher } = this.#means;
     const changes = watcher.watch(this.instanceId, { onlyEnd: true });
-    const look = watcher.ends !== this.#startedAt;
+    const look = this.#startedAt === undefined || watcher.ends.mayHaveEnded(this.instanceId, this.#startedAt);
     try {
       for (let next: Change = look ? "changed" : await changes.next(limitAt); ; next = await changes.next(limitAt)) {
         if (next === "closed") throw closed(this.instanceId);

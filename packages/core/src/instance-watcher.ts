@@ -3,6 +3,7 @@
  */
 import { Gatherer } from "./gatherer.ts";
 import type { Clock } from "./ports.ts";
+import { RecentEnds } from "./recent-ends.ts";
 import type { InstanceRecord } from "./storage-admin.ts";
 import type { StorageChange, StorageProvider } from "./storage.ts";
 
@@ -24,10 +25,11 @@ export interface WatchOptions {
 export class InstanceWatcher {
   readonly #records: Gatherer<string, InstanceRecord | undefined>;
   readonly #watching = new Map<string, InstanceChanges[]>();
+  /** What was just started need not be read to be waited for, unless it has ended since. */
+  readonly ends: RecentEnds = new RecentEnds();
   readonly #unsubscribe: () => void;
   readonly #clock: Clock;
   #stopLooking: (() => void) | undefined;
-  #ends = 0;
   #closed = false;
 
   constructor(storage: StorageProvider, clock: Clock) {
@@ -42,11 +44,6 @@ export class InstanceWatcher {
 
   get isClosed(): boolean {
     return this.#closed;
-  }
-
-  /** Moves on when an instance may have ended. While it stands, what was just started need not be read to be waited for. */
-  get ends(): number {
-    return this.#ends;
   }
 
   /** The row of an instance as it is now. */
@@ -95,7 +92,7 @@ export class InstanceWatcher {
   }
 
   #changed({ instances, ended, completed }: StorageChange): void {
-    if (ended === undefined || ended.length > 0) this.#ends++;
+    this.ends.note(ended);
     if (instances === undefined) {
       for (const watching of this.#watching.values()) for (const changes of watching) changes.notice(true);
       return;
