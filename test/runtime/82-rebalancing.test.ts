@@ -201,3 +201,27 @@ test("a fleet whose load goes with what it owns settles, and then moves nothing 
   assert.ok(Math.max(...owned) <= 45, owned.join(" "));
   await pass(1);
 });
+
+test("of many that come at once no worker takes all, however many it has taken before", async (t) => {
+  const { hire, client, until, pass } = await crew(t);
+  const doneBy = new Map<string, number>();
+  const worker = (workerName: string) => {
+    const note = activity("note", async () => void doneBy.set(workerName, (doneBy.get(workerName) ?? 0) + 1));
+    return {
+      orchestrations: [orchestration("noted", async (ctx) => ctx.activity(note))],
+      activities: [note],
+      workerName,
+    };
+  };
+  await hire(worker("ada"));
+  await hire(worker("ben"));
+  await pass(3); // each knows of the other
+  for (const burst of [600, 300]) {
+    doneBy.clear();
+    const { instances } = await client.stats();
+    await Promise.all(Array.from({ length: burst }, () => client.startOrchestration("noted")));
+    await until(async () => (await client.stats()).instances.completed === instances.completed + burst);
+  }
+  assert.equal((doneBy.get("ada") ?? 0) + (doneBy.get("ben") ?? 0), 300);
+  assert.ok(Math.min(doneBy.get("ada") ?? 0, doneBy.get("ben") ?? 0) >= 60, JSON.stringify([...doneBy]));
+});

@@ -40,12 +40,17 @@ export function busyMeter(clock: Clock): () => number {
   };
 }
 
-/** What `worker` lets others have, if anything. */
-export function concessionOf(worker: WorkerKey, living: readonly WorkerRecord[]): Concession | undefined {
-  const own = living.find(({ key }) => key === worker);
+/** Those that can run some of what `worker` can, itself included. */
+export function peersOf(worker: WorkerKey, living: readonly WorkerRecord[]): WorkerRecord[] {
+  const handlers = new Set(living.find(({ key }) => key === worker)?.capabilities.orchestrations);
+  return living.filter(({ capabilities }) => capabilities.orchestrations.some((name) => handlers.has(name)));
+}
+
+/** What `worker` lets its peers have, if anything. */
+export function concessionOf(worker: WorkerKey, peers: readonly WorkerRecord[]): Concession | undefined {
+  const own = peers.find(({ key }) => key === worker);
   if (own === undefined || own.busy < freeBelow) return undefined;
   const handlers = new Set(own.capabilities.orchestrations.filter((handler) => handler.includes("@")));
-  const peers = living.filter(({ capabilities }) => capabilities.orchestrations.some((name) => handlers.has(name)));
   const free = peers.filter(({ busy, silentForMs }) => busy < freeBelow && silentForMs < freshForMs);
   if (free.length === 0) return undefined;
   const theirs = new Set(free.flatMap(({ capabilities }) => capabilities.orchestrations));

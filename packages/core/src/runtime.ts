@@ -10,7 +10,7 @@ import { durationMs, type Duration } from "./duration.ts";
 import { CancelledError, ConfigurationError, StetError } from "./errors.ts";
 import { isGone, thisProcess } from "./host.ts";
 import type { InstanceHandle } from "./instance-handle.ts";
-import { busyMeter, concessionOf } from "./load.ts";
+import { busyMeter, concessionOf, peersOf } from "./load.ts";
 import { LlmDispatcher } from "./llm/llm-dispatcher.ts";
 import { ModelLines } from "./llm/model-lines.ts";
 import { ModelTable } from "./llm/model-table.ts";
@@ -223,7 +223,7 @@ export class Runtime {
       if ((turns || work) && this.#state === "running") void this.#planWake();
     });
     this.#beatLater();
-    await this.#buryDead();
+    await this.#meetPeers();
     this.#lookForAll();
   }
 
@@ -276,7 +276,7 @@ export class Runtime {
       if (!stands) await this.#comeBack();
       else lost.forEach((row) => jobs.get(row)?.abandon(taken())); // not what has begun under the row meanwhile
       if (wasInterrupted) this.#wakeAnew();
-      this.#turns.concede(concessionOf(this.#worker, await this.#buryDead()));
+      this.#turns.concede(concessionOf(this.#worker, await this.#meetPeers()));
       if (now - this.#lookedAt >= lookAgainMs) this.#lookForAll();
     } catch (error) {
       this.#logger.warn("A heartbeat did not reach the store", { error: String(error) });
@@ -291,6 +291,13 @@ export class Runtime {
     this.#work.abandonAll("this worker was taken for dead");
     await this.#register();
     this.#lookForAll();
+  }
+
+  /** Answers who is alive and can run the same. */
+  async #meetPeers(): Promise<WorkerRecord[]> {
+    const peers = peersOf(this.#worker, await this.#buryDead());
+    this.#turns.hasPeers = peers.length > 1;
+    return peers;
   }
 
   /** Answers who is alive. */

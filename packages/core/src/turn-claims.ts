@@ -14,6 +14,9 @@ import type { ClaimedTurn, StorageProvider, TurnClaim } from "./storage.ts";
 /** Most messages in one claim. */
 const mostMessages = 512;
 
+/** Where others live that can run the same: of what comes at once each is to have a part. */
+const mostAmongPeers = 64;
+
 /** The first claim of a worker; the next ones double. If it dies early, it had few others in its hands. */
 const firstMessages = 16;
 
@@ -40,6 +43,7 @@ export class TurnClaims {
   #signalled = false;
   #roundsWithoutClaim = 0;
   #max = firstMessages;
+  #hasPeers = false;
   #concession: Concession | undefined;
   #takesAll = false;
 
@@ -79,6 +83,11 @@ export class TurnClaims {
     return claimed;
   }
 
+  /** Whether others live that can run the same: then nobody takes all of what comes at once. */
+  set hasPeers(hasPeers: boolean) {
+    this.#hasPeers = hasPeers;
+  }
+
   /** Begins small again: one of those that were claimed may take this worker down with it. */
   startSmall(): void {
     this.#max = firstMessages;
@@ -97,7 +106,7 @@ export class TurnClaims {
       this.#takesAll = false;
       return { max: firstMessages };
     }
-    const max = this.#max;
+    const max = this.#hasPeers ? Math.min(this.#max, mostAmongPeers) : this.#max;
     this.#max = Math.min(mostMessages, 2 * max);
     return { max, ...(this.#concession !== undefined && { leave: this.#concession.orchestrations }) };
   }

@@ -135,6 +135,11 @@ export class TurnDispatcher {
     await this.#evict(this.#owned.takeIdle(this.#owned.size));
   }
 
+  /** Whether other workers live that can run some of the same. */
+  set hasPeers(hasPeers: boolean) {
+    this.#claims.hasPeers = hasPeers;
+  }
+
   /** Lets workers that have more time have what is nobody's, and some of what is idle here, until it is told otherwise. */
   concede(concession: Concession | undefined): void {
     this.#owned.giveAway(concession);
