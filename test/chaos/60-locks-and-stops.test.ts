@@ -42,7 +42,12 @@ for (const [where, server] of [
     const site = await crowdedSite(t, instances, server());
     const stale = site.launch("stale", { pauseMs: 50, lagMs: 2_000 });
     await atWork(site);
-    stale.signal("SIGSTOP");
+    await until("it to stop outside a transaction: with the file's lock in its hand nobody could be its heir", () => {
+      stale.signal("SIGSTOP");
+      if (server() !== undefined || isUnlocked(site.store)) return true;
+      stale.signal("SIGCONT");
+      return false;
+    });
     const heir = site.launch("heir");
     await until("the heir to be ready", heir.isReady);
     assert.ok(!tells(heir, "buried", "stale"), "it is not dead yet: its process is there");
@@ -82,4 +87,17 @@ async function histories({ client }: Site): Promise<Map<string, readonly History
     }
   }
   return found;
+}
+
+function isUnlocked(file: string): boolean {
+  const store = new Sqlite(file, { timeout: 500 });
+  try {
+    store.exec("BEGIN IMMEDIATE");
+    store.exec("ROLLBACK");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    store.close();
+  }
 }
